@@ -1,0 +1,461 @@
+//! Items of a stream: an alert or a loss <-> bytes.
+//!
+//! # Item
+//!
+//! | offset | size | field   | meaning                                                                   |
+//! |-------:|-----:|---------|---------------------------------------------------------------------------|
+//! |      0 |    4 | length  | bytes that follow, `ITEM_BYTES_MIN - 4` to `ITEM_BYTES_MAX - 4`; checked first |
+//! |      4 |    1 | kind    | 1 alert, 2 loss                                                           |
+//! |      5 |    1 | version | of this item's layout: 1                                                  |
+//! |      6 |      | body    | as below                                                                  |
+//!
+//! # Body of an alert
+//!
+//! | offset | size | field           | meaning                                                              |
+//! |-------:|-----:|-----------------|----------------------------------------------------------------------|
+//! |      0 |    1 | ids             | 1 Snort 2.9, 2 Snort 3, 3 barnyard2, 4 Suricata                      |
+//! |      1 |    1 | has             | bits: 1 class id, 2 event id, 4 event reference, 8 flow, 16 packet, 32 IPv6 flow, 64 ports, 128 ICMP |
+//! |      2 |    1 | payload         | 0 not known, 1 part of the packet, 2 own bytes                       |
+//! |      3 |    1 | IP protocol     | 0 without flow                                                       |
+//! |      4 |    8 | time            | i64, microseconds since 1970                                         |
+//! |     12 |    4 | gid             |                                                                      |
+//! |     16 |    4 | sid             |                                                                      |
+//! |     20 |    4 | rev             |                                                                      |
+//! |     24 |    4 | class id        | 0 if absent                                                          |
+//! |     28 |    4 | priority        |                                                                      |
+//! |     32 |    4 | event id        | 0 if absent                                                          |
+//! |     36 |    4 | event reference | 0 if absent                                                          |
+//! |     40 |      | message, class name, interface, action, application protocol | each u16 length, bytes  |
+//! |        |      | flow            | if present: source and destination address (2 x 4 or 2 x 16), then 2 x u16 ports or ICMP type and code |
+//! |        |      | packet          | if present: i64 time, u32 length on the wire, u32 link type, u32 offset of IP, u32 offset of transport (0xffffffff: none), u32 length, bytes |
+//! |        |      | payload         | 1: u32 offset, u32 length; 2: u32 length, bytes                      |
+//! |        |      | record          | u32 length, bytes                                                    |
+//!
+//! # Body of a loss
+//!
+//! | size | field  | meaning                                        |
+//! |-----:|--------|------------------------------------------------|
+//! |    8 | count  | u64: alerts that are lost                      |
+//! |    8 | from   | i64: when the first was lost, microseconds since 1970 |
+//! |    8 | to     | i64: when the last was lost                    |
+//! |      | reason | u16 length, text of at most `REASON_BYTES_MAX` |
+
+#![forbid(unsafe_code)]
+
+use super::{DecodeError, Fields, error, put_text};
+use crate::alert::{
+    Alert, Flow, Ids, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Packet, Payload, Transport,
+};
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The shortest item: its header and nothing else is already too short, so nothing below this is looked at.
+pub const ITEM_BYTES_MIN: usize = 6 + 26;
+/// The longest item: an EVE record of 1 MiB whose `payload` and `packet` fill it, decoded beside it, and 64 KiB for
+/// the rest.
+pub const ITEM_BYTES_MAX: usize = (1 << 20) * 2 + (64 << 10);
+/// A loss's reason is a sentence, not a dump.
+pub const REASON_BYTES_MAX: usize = 500;
+
+const VERSION: u8 = 1;
+const KIND_ALERT: u8 = 1;
+const KIND_LOSS: u8 = 2;
+
+const HAS_CLASS_ID: u8 = 1;
+const HAS_EVENT_ID: u8 = 2;
+const HAS_EVENT_REFERENCE: u8 = 4;
+const HAS_FLOW: u8 = 8;
+const HAS_PACKET: u8 = 16;
+const HAS_IPV6: u8 = 32;
+const HAS_PORTS: u8 = 64;
+const HAS_ICMP: u8 = 128;
+
+const PAYLOAD_NONE: u8 = 0;
+const PAYLOAD_IN_PACKET: u8 = 1;
+const PAYLOAD_OWN: u8 = 2;
+
+const NO_OFFSET: u32 = u32::MAX;
+
+/// What a stream consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// An alert.
+    Alert(Alert<'a>),
+    /// Alerts that were dropped.
+    Loss(Loss<'a>),
+}
+
+/// Alerts that will not come, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss<'a> {
+    /// How many.
+    pub count: u64,
+    /// When the first was lost: microseconds since 1970-01-01 00:00:00 UTC.
+    pub from_us: i64,
+    /// When the last was lost.
+    pub to_us: i64,
+    /// Why.
+    pub reason: Cow<'a, str>,
+}
+
+/// Appends the item of an alert. The caller's decoder has bounded each part (`ids`), so it fits `ITEM_BYTES_MAX`.
+pub fn put_alert(out: &mut Vec<u8>, alert: &Alert<'_>) {
+    let start = begin(out, KIND_ALERT);
+    out.extend_from_slice(&[
+        alert.ids as u8,
+        has(alert),
+        payload_kind(&alert.payload),
+        alert.flow.map_or(0, |flow| flow.proto),
+    ]);
+    out.extend_from_slice(&alert.time_us.to_le_bytes());
+    for number in [
+        alert.gid,
+        alert.sid,
+        alert.rev,
+        alert.class_id.unwrap_or(0),
+        alert.priority,
+        alert.event_id.unwrap_or(0),
+        alert.event_reference.unwrap_or(0),
+    ] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    put_text(out, &alert.message);
+    for text in [
+        &alert.class_name,
+        &alert.interface,
+        &alert.action,
+        &alert.app_proto,
+    ] {
+        put_text(out, text.as_bytes());
+    }
+    if let Some(flow) = &alert.flow {
+        put_flow(out, flow);
+    }
+    if let Some(packet) = &alert.packet {
+        put_packet(out, packet);
+    }
+    match alert.payload {
+        Payload::None => {}
+        Payload::InPacket { offset, bytes } => {
+            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend_from_slice(&bytes.to_le_bytes());
+        }
+        Payload::Own(bytes) => put_bytes(out, bytes),
+    }
+    put_bytes(out, alert.record);
+    end(out, start);
+}
+
+/// Appends the item of a loss; its reason is cut at `REASON_BYTES_MAX`.
+pub fn put_loss(out: &mut Vec<u8>, loss: &Loss<'_>) {
+    let start = begin(out, KIND_LOSS);
+    out.extend_from_slice(&loss.count.to_le_bytes());
+    out.extend_from_slice(&loss.from_us.to_le_bytes());
+    out.extend_from_slice(&loss.to_us.to_le_bytes());
+    let reason = &loss.reason[..loss.reason.floor_char_boundary(REASON_BYTES_MAX)];
+    put_text(out, reason.as_bytes());
+    end(out, start);
+}
+
+/// The item's whole length, from the bytes at its front; `None` while fewer than four are there.
+///
+/// # Errors
+///
+/// The length is out of its range.
+pub fn length(front: &[u8]) -> Result<Option<usize>, DecodeError> {
+    let Some(word) = front.first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = (u32::from_le_bytes(*word) as usize).saturating_add(4);
+    if !(ITEM_BYTES_MIN..=ITEM_BYTES_MAX).contains(&length) {
+        return error(format!(
+            "an item of {length} bytes, {ITEM_BYTES_MIN} to {ITEM_BYTES_MAX} allowed"
+        ));
+    }
+    Ok(Some(length))
+}
+
+/// Whether the item is an alert, from its header alone.
+pub fn is_alert(item: &[u8]) -> bool {
+    item.get(4) == Some(&KIND_ALERT)
+}
+
+/// Decodes one item of exactly this length.
+///
+/// # Errors
+///
+/// Says which field is wrong; offsets that point outside the packet are among it.
+pub fn decode(item: &[u8]) -> Result<Item<'_>, DecodeError> {
+    match length(item)? {
+        Some(length) if length == item.len() => {}
+        _ => return error("an item whose length is not its own"),
+    }
+    let (kind, version) = (item[4], item[5]);
+    if version != VERSION {
+        return error(format!(
+            "an item of version {version}, {VERSION} is what is known here"
+        ));
+    }
+    let fields = Fields::new(&item[6..]);
+    match kind {
+        KIND_ALERT => decode_alert(fields).map(Item::Alert),
+        KIND_LOSS => decode_loss(fields).map(Item::Loss),
+        other => error(format!("an item of the unknown kind {other}")),
+    }
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind, VERSION]);
+    start
+}
+
+fn end(out: &mut [u8], start: usize) {
+    let length = out.len() - start - 4;
+    debug_assert!(length + 4 <= ITEM_BYTES_MAX);
+    let length = u32::try_from(length).expect("ITEM_BYTES_MAX fits u32");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn has(alert: &Alert<'_>) -> u8 {
+    let mut has = 0;
+    let mut set = |bit: u8, present: bool| has |= if present { bit } else { 0 };
+    set(HAS_CLASS_ID, alert.class_id.is_some());
+    set(HAS_EVENT_ID, alert.event_id.is_some());
+    set(HAS_EVENT_REFERENCE, alert.event_reference.is_some());
+    set(HAS_PACKET, alert.packet.is_some());
+    if let Some(flow) = &alert.flow {
+        set(HAS_FLOW, true);
+        set(HAS_IPV6, flow.src.is_ipv6());
+        set(HAS_PORTS, matches!(flow.transport, Transport::Ports { .. }));
+        set(HAS_ICMP, matches!(flow.transport, Transport::Icmp { .. }));
+    }
+    has
+}
+
+fn payload_kind(payload: &Payload<'_>) -> u8 {
+    match payload {
+        Payload::None => PAYLOAD_NONE,
+        Payload::InPacket { .. } => PAYLOAD_IN_PACKET,
+        Payload::Own(_) => PAYLOAD_OWN,
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("parts are bounded by ITEM_BYTES_MAX");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_flow(out: &mut Vec<u8>, flow: &Flow) {
+    for address in [flow.src, flow.dst] {
+        match address {
+            IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
+        }
+    }
+    match flow.transport {
+        Transport::Unknown => {}
+        Transport::Ports {
+            source,
+            destination,
+        } => {
+            out.extend_from_slice(&source.to_le_bytes());
+            out.extend_from_slice(&destination.to_le_bytes());
+        }
+        Transport::Icmp { kind, code } => out.extend_from_slice(&[kind, code]),
+    }
+}
+
+fn put_packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
+    out.extend_from_slice(&packet.time_us.to_le_bytes());
+    for number in [
+        packet.wire_bytes,
+        packet.link,
+        packet.ip.unwrap_or(NO_OFFSET),
+        packet.transport.unwrap_or(NO_OFFSET),
+    ] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    put_bytes(out, packet.bytes);
+}
+
+fn decode_alert(mut fields: Fields<'_>) -> Result<Alert<'_>, DecodeError> {
+    let ids = fields.u8("the kind of IDS")?;
+    let Some(ids) = Ids::from_number(ids) else {
+        return error(format!("an alert of the unknown IDS kind {ids}"));
+    };
+    let has = fields.u8("the alert's parts")?;
+    let payload = fields.u8("the kind of payload")?;
+    let proto = fields.u8("the IP protocol")?;
+    let time_us = fields.i64("the time")?;
+    let gid = fields.u32("the gid")?;
+    let sid = fields.u32("the sid")?;
+    let rev = fields.u32("the rev")?;
+    let mut optional = |bit: u8, what| {
+        let number = fields.u32(what)?;
+        Ok((has & bit != 0).then_some(number))
+    };
+    let class_id = optional(HAS_CLASS_ID, "the class id")?;
+    let priority = optional(u8::MAX, "the priority")?.unwrap_or(0);
+    let event_id = optional(HAS_EVENT_ID, "the event id")?;
+    let event_reference = optional(HAS_EVENT_REFERENCE, "the event reference")?;
+    let message = decode_message(&mut fields)?;
+    let class_name = fields.text("the class name", NAME_BYTES_MAX)?;
+    let interface = fields.text("the interface", NAME_BYTES_MAX)?;
+    let action = fields.text("the action", NAME_BYTES_MAX)?;
+    let app_proto = fields.text("the application protocol", NAME_BYTES_MAX)?;
+    let flow = match has & HAS_FLOW {
+        0 => None,
+        _ => Some(decode_flow(&mut fields, has, proto)?),
+    };
+    let packet = match has & HAS_PACKET {
+        0 => None,
+        _ => Some(decode_packet(&mut fields)?),
+    };
+    let payload = decode_payload(&mut fields, payload, packet.as_ref())?;
+    let record = part(&mut fields, "the record")?;
+    fields.end("the alert")?;
+    Ok(Alert {
+        ids,
+        time_us,
+        gid,
+        sid,
+        rev,
+        class_id,
+        class_name: Cow::Borrowed(class_name),
+        priority,
+        event_id,
+        event_reference,
+        message: Cow::Borrowed(message),
+        interface: Cow::Borrowed(interface),
+        action: Cow::Borrowed(action),
+        app_proto: Cow::Borrowed(app_proto),
+        flow,
+        packet,
+        payload,
+        record,
+    })
+}
+
+fn decode_message<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], DecodeError> {
+    let length = usize::from(fields.u16("the message")?);
+    if length > MESSAGE_BYTES_MAX {
+        return error(format!(
+            "a message of {length} bytes, at most {MESSAGE_BYTES_MAX} allowed"
+        ));
+    }
+    fields.bytes("the message", length)
+}
+
+fn decode_flow(fields: &mut Fields<'_>, has: u8, proto: u8) -> Result<Flow, DecodeError> {
+    let mut address = || -> Result<IpAddr, DecodeError> {
+        Ok(match has & HAS_IPV6 {
+            0 => Ipv4Addr::from(fields.array::<4>("an address")?).into(),
+            _ => Ipv6Addr::from(fields.array::<16>("an address")?).into(),
+        })
+    };
+    let (src, dst) = (address()?, address()?);
+    let transport = match has & (HAS_PORTS | HAS_ICMP) {
+        0 => Transport::Unknown,
+        HAS_PORTS => Transport::Ports {
+            source: fields.u16("the source port")?,
+            destination: fields.u16("the destination port")?,
+        },
+        HAS_ICMP => Transport::Icmp {
+            kind: fields.u8("the ICMP type")?,
+            code: fields.u8("the ICMP code")?,
+        },
+        _ => return error("an alert with both ports and ICMP type"),
+    };
+    Ok(Flow {
+        src,
+        dst,
+        proto,
+        transport,
+    })
+}
+
+fn decode_packet<'a>(fields: &mut Fields<'a>) -> Result<Packet<'a>, DecodeError> {
+    let time_us = fields.i64("the packet's time")?;
+    let wire_bytes = fields.u32("the packet's length")?;
+    let link = fields.u32("the link type")?;
+    let ip = fields.u32("the IP header's offset")?;
+    let transport = fields.u32("the transport header's offset")?;
+    let bytes = part(fields, "the packet")?;
+    let offset = |offset: u32| (offset != NO_OFFSET).then_some(offset);
+    let packet = Packet {
+        time_us,
+        wire_bytes,
+        link,
+        bytes,
+        ip: offset(ip),
+        transport: offset(transport),
+    };
+    check_offsets(&packet)?;
+    Ok(packet)
+}
+
+/// What the store relies on when it reads header fields.
+fn check_offsets(packet: &Packet<'_>) -> Result<(), DecodeError> {
+    let from = |offset: u32| packet.bytes.get(offset as usize..).unwrap_or_default();
+    let Some(ip) = packet.ip else {
+        return match packet.transport {
+            None => Ok(()),
+            Some(_) => error("a packet with a transport header but no IP header"),
+        };
+    };
+    let needed = match from(ip).first().map(|byte| byte >> 4) {
+        Some(4) => 20,
+        Some(6) => 40,
+        _ => return error("a packet without IP where its IP header should be"),
+    };
+    if from(ip).len() < needed {
+        return error("a packet that ends within its IP header");
+    }
+    match packet.transport {
+        Some(transport) if transport <= ip || from(transport).len() < 4 => {
+            error("a packet that ends within its transport header")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn decode_payload<'a>(
+    fields: &mut Fields<'a>,
+    kind: u8,
+    packet: Option<&Packet<'_>>,
+) -> Result<Payload<'a>, DecodeError> {
+    match kind {
+        PAYLOAD_NONE => Ok(Payload::None),
+        PAYLOAD_IN_PACKET => {
+            let offset = fields.u32("the payload's offset")?;
+            let bytes = fields.u32("the payload's length")?;
+            let end = u64::from(offset) + u64::from(bytes);
+            match packet {
+                Some(packet) if end <= packet.bytes.len() as u64 => {
+                    Ok(Payload::InPacket { offset, bytes })
+                }
+                _ => error("a payload outside of its packet"),
+            }
+        }
+        PAYLOAD_OWN => part(fields, "the payload").map(Payload::Own),
+        other => error(format!("a payload of the unknown kind {other}")),
+    }
+}
+
+fn part<'a>(fields: &mut Fields<'a>, what: &str) -> Result<&'a [u8], DecodeError> {
+    let length = fields.u32(what)? as usize;
+    fields.bytes(what, length)
+}
+
+fn decode_loss(mut fields: Fields<'_>) -> Result<Loss<'_>, DecodeError> {
+    let loss = Loss {
+        count: fields.u64("the loss's count")?,
+        from_us: fields.i64("the loss's begin")?,
+        to_us: fields.i64("the loss's end")?,
+        reason: Cow::Borrowed(fields.text("the loss's reason", REASON_BYTES_MAX)?),
+    };
+    fields.end("the loss")?;
+    Ok(loss)
+}
