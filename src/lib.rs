@@ -1,6 +1,36 @@
-//! FLoP: the alerts of every IDS of every sensor, in one database.
+//! FLoP: the alerts of every IDS of every sensor, in one database, none lost, none twice.
+//!
+//! ```text
+//! sockserv  IDS socket -> sensor/receiver: ids, wire -> buffer -> sensor/sender -> net
+//!                                                         alerts |  ^ acknowledged
+//! servsock  net -> central/receiver: wire -> buffer -> central/writer -> store -> database
+//! ```
+//!
+//! Uses go downwards only:
+//!
+//! - programs: `bin/*`, the only ones to end the process
+//! - roles: `sensor`, `central`, `mail`, the only ones to start threads
+//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `wake`: one facility each
+//! - values: `alert`, `ids`, `wire`, `dropped`, `options`, `error`: no I/O, clock, thread or log line
 
 pub mod alert;
 pub mod ids;
-pub mod store;
 pub mod wire;
+
+pub mod buffer;
+pub mod crew;
+pub mod ctrl;
+pub mod dgram;
+pub mod log;
+pub mod net;
+pub mod process;
+pub mod store;
+pub mod wake;
+
+pub mod central;
+pub mod mail;
+pub mod sensor;
+
+pub mod dropped;
+pub mod error;
+pub mod options;

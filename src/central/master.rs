@@ -1,0 +1,345 @@
+//! Thread central-main: one poll over the listener and the control connections of all workers.
+
+#![forbid(unsafe_code)]
+
+use super::END_SECS_MAX;
+use super::control::{MasterRequests, Request};
+use super::messages::{FromWorker, Numbers, ToWorker, encode};
+use crate::buffer::Water;
+use crate::log::Limiter;
+use crate::net;
+use crate::options::CentralConfig;
+use crate::process::{self, Control, Received};
+use crate::store::SensorName;
+use crate::wake::Waker;
+use nix::poll::PollFd;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// Workers whose sensor has not said HELLO yet. Beyond, new connections wait in the kernel's queue: whoever opens
+/// connections and says nothing gets no more processes than this.
+const STRANGERS_MAX: usize = 64;
+/// Workers at all; FLoP's largest known site has some hundred sensors.
+const WORKERS_MAX: usize = 4096;
+/// After an accept or a start that failed (no descriptors, no processes), before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// A superseded worker that has not ended by then hangs, and is killed.
+const SUPERSEDED_SECS_MAX: Duration = Duration::from_secs(2);
+
+pub(super) struct Master {
+    listener: TcpListener,
+    config: CentralConfig,
+    requests: MasterRequests,
+    /// Woken at the end, for the control thread looks at the same flag.
+    control: Waker,
+    workers: Vec<Worker>,
+    /// Numbers of workers that have ended.
+    ended: Numbers,
+    water: Water,
+    accept_again: Option<Instant>,
+    accept_errors: Limiter,
+    strangers_gone: Limiter,
+}
+
+struct Worker {
+    child: Child,
+    control: Control,
+    peer: SocketAddr,
+    since: Instant,
+    sensor: Option<(SensorName, String)>,
+    numbers: Numbers,
+    /// The worker's own last word.
+    bye: Option<String>,
+    /// Killed when this has passed.
+    kill_at: Option<Instant>,
+    gone: bool,
+}
+
+impl Master {
+    pub(super) fn new(
+        listener: TcpListener,
+        config: CentralConfig,
+        requests: MasterRequests,
+        control: Waker,
+    ) -> Master {
+        Master {
+            listener,
+            water: config.water,
+            config,
+            requests,
+            control,
+            workers: Vec::new(),
+            ended: Numbers::default(),
+            accept_again: None,
+            accept_errors: Limiter::default(),
+            strangers_gone: Limiter::default(),
+        }
+    }
+
+    /// Serves until it is stopped; returns the final statistics.
+    pub(super) fn run(mut self) -> String {
+        while !self.requests.is_stopped() {
+            self.turn(true);
+        }
+        self.control.wake();
+        self.tell_all(&ToWorker::Stop);
+        let kill_at = Instant::now() + self.config.drain + END_SECS_MAX;
+        for worker in &mut self.workers {
+            worker.kill_at = Some(kill_at);
+        }
+        while !self.workers.is_empty() {
+            self.turn(false);
+        }
+        self.numbers().line(&Numbers::default())
+    }
+
+    fn turn(&mut self, accepting: bool) {
+        let (ready, knocking) = self.wait(accepting);
+        self.requests.waker.clear();
+        while let Ok(request) = self.requests.receive.try_recv() {
+            self.answer(request);
+        }
+        for number in ready {
+            self.hear(number);
+        }
+        self.kill_overdue();
+        self.reap();
+        if let Some(count) = self.strangers_gone.due(Instant::now()) {
+            crate::warning!("{count} more connections ended before a sensor was known");
+        }
+        if knocking {
+            self.accept_all();
+        }
+    }
+
+    /// The numbers of the workers that sent something, and whether somebody wants to connect.
+    fn wait(&mut self, accepting: bool) -> (Vec<usize>, bool) {
+        let now = Instant::now();
+        let strangers = self.workers.iter().filter(|worker| worker.sensor.is_none()).count();
+        let room = strangers < STRANGERS_MAX && self.workers.len() < WORKERS_MAX;
+        let accepting = accepting && room && self.accept_again.is_none_or(|again| again <= now);
+        let mut due: Vec<Instant> =
+            self.workers.iter().filter(|worker| !worker.gone).filter_map(|worker| worker.kill_at).collect();
+        due.extend(self.accept_again.filter(|again| *again > now));
+        due.extend(self.strangers_gone.next_due());
+        let wait = due.into_iter().min().map(|due| due.saturating_duration_since(now));
+        let mut fds: Vec<PollFd> = vec![net::readable(&self.requests.waker)];
+        fds.extend(self.workers.iter().map(|worker| net::readable(&worker.control)));
+        if accepting {
+            fds.push(net::readable(&self.listener));
+        }
+        if let Err(error) = net::poll(&mut fds, wait) {
+            crate::err!("poll failed: {error}; trying again in a second");
+            std::thread::sleep(ACCEPT_PAUSE);
+        }
+        let workers = &fds[1..=self.workers.len()];
+        let ready = (0..workers.len()).filter(|number| net::is_ready(&workers[*number])).collect();
+        let knocking = accepting && fds.last().is_some_and(net::is_ready);
+        (ready, knocking)
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Numbers(answer) => {
+                // An error: whoever asked has waited long enough.
+                let _ = answer.send(self.numbers());
+            }
+            Request::Water(water) => {
+                self.water = water;
+                self.tell_all(&ToWorker::Water { high: water.high(), low: water.low() });
+            }
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        let mut sum = self.ended;
+        self.workers.iter().for_each(|worker| sum.add(worker.numbers));
+        sum
+    }
+
+    fn tell_all(&self, message: &ToWorker) {
+        self.workers.iter().for_each(|worker| worker.tell(message));
+    }
+
+    fn accept_all(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    if let Err(error) = self.start(&stream, peer) {
+                        self.tell_accept_error(&format!("cannot start a worker for {peer}: {error}"));
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    self.tell_accept_error(&format!("cannot accept a connection: {error}"));
+                    return;
+                }
+            }
+            let strangers = self.workers.iter().filter(|worker| worker.sensor.is_none()).count();
+            if strangers >= STRANGERS_MAX {
+                return;
+            }
+        }
+    }
+
+    fn tell_accept_error(&mut self, text: &str) {
+        let now = Instant::now();
+        self.accept_again = Some(now + ACCEPT_PAUSE);
+        if let Some(count) = self.accept_errors.told(now) {
+            crate::err!("{text} ({count} times); the next try is in a second, the sensor keeps its alerts");
+        }
+    }
+
+    fn start(&mut self, stream: &TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let (child, control) = process::start_worker()?;
+        let start = ToWorker::Start {
+            db: self.config.db.with_password(),
+            peer: peer.to_string(),
+            high: self.water.high(),
+            low: self.water.low(),
+            drain_secs: self.config.drain.as_secs(),
+        };
+        let worker = Worker {
+            child,
+            control,
+            peer,
+            since: Instant::now(),
+            sensor: None,
+            numbers: Numbers::default(),
+            bye: None,
+            kill_at: None,
+            gone: false,
+        };
+        let sent = worker.control.send(&encode(&start), Some(stream.as_fd()));
+        self.workers.push(worker); // Also when it failed: it has to be reaped.
+        sent
+    }
+
+    fn hear(&mut self, number: usize) {
+        loop {
+            match self.workers[number].control.receive() {
+                Ok(Received::Message(message, _)) => match serde_json::from_slice(&message) {
+                    Ok(message) => self.understand(number, message),
+                    Err(error) => {
+                        crate::err!("a worker's message cannot be read: {error}; it is ended");
+                        self.workers[number].kill_at = Some(Instant::now());
+                        return;
+                    }
+                },
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) | Err(_) => {
+                    self.workers[number].gone = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn understand(&mut self, number: usize, message: FromWorker) {
+        match message {
+            FromWorker::Hello { name, interface, stream, program } => {
+                self.supersede(&stream);
+                let worker = &mut self.workers[number];
+                let sensor = SensorName { name, interface };
+                crate::notice!(
+                    "sensor {} came from {} (sockserv {program}), worker {}",
+                    shown(&sensor),
+                    worker.peer,
+                    worker.child.id()
+                );
+                worker.sensor = Some((sensor, stream));
+            }
+            FromWorker::Numbers(numbers) => self.workers[number].numbers = numbers,
+            FromWorker::Bye { reason, numbers } => {
+                self.workers[number].numbers = numbers;
+                self.workers[number].bye = Some(reason);
+            }
+        }
+    }
+
+    /// A sensor that connects again while its old connection hangs: the old worker ends. Nothing depends on when, for
+    /// the new one has taken the stream over in the database.
+    fn supersede(&mut self, stream: &str) {
+        for worker in &mut self.workers {
+            let same = worker.sensor.as_ref().is_some_and(|(_, theirs)| theirs == stream);
+            if same && worker.bye.is_none() && worker.kill_at.is_none() {
+                worker.tell(&ToWorker::Superseded);
+                worker.kill_at = Some(Instant::now() + SUPERSEDED_SECS_MAX);
+            }
+        }
+    }
+
+    fn kill_overdue(&mut self) {
+        let now = Instant::now();
+        for worker in &mut self.workers {
+            if !worker.gone && worker.kill_at.is_some_and(|at| at <= now) {
+                worker.bye = Some("it did not end in time and was killed".to_owned());
+                // An error: it has ended by itself meanwhile.
+                let _ = worker.child.kill();
+                worker.kill_at = Some(now + SUPERSEDED_SECS_MAX);
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        let mut number = 0;
+        while number < self.workers.len() {
+            match self.workers[number].gone {
+                true => {
+                    let worker = self.workers.swap_remove(number);
+                    self.bury(worker);
+                }
+                false => number += 1,
+            }
+        }
+    }
+
+    fn bury(&mut self, mut worker: Worker) {
+        // Its end of the control connection is closed: it is ending or has ended, so this does not wait long.
+        let status = worker.child.wait();
+        let why = match (worker.bye, status) {
+            (Some(bye), _) => bye,
+            (None, Ok(status)) => format!("worker {} ended with {status}", worker.child.id()),
+            (None, Err(error)) => format!("worker {}: {error}", worker.child.id()),
+        };
+        let numbers = worker.numbers;
+        self.ended.add(Numbers { buffered: 0, ..numbers });
+        match &worker.sensor {
+            Some((sensor, _)) => crate::notice!(
+                "sensor {} left after {} s: {why}; received {}, stored {}",
+                shown(sensor),
+                worker.since.elapsed().as_secs(),
+                numbers.received,
+                numbers.stored
+            ),
+            None => {
+                if let Some(count) = self.strangers_gone.told(Instant::now()) {
+                    let more = match count {
+                        1 => String::new(),
+                        _ => format!(" ({} more like this)", count - 1),
+                    };
+                    crate::warning!("connection from {} ended: {why}{more}", worker.peer);
+                }
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn tell(&self, message: &ToWorker) {
+        // An error: it has ended, which its control connection tells as well.
+        let _ = self.control.send(&encode(message), None);
+    }
+}
+
+fn shown(sensor: &SensorName) -> String {
+    match sensor.interface.as_str() {
+        "" => format!("\"{}\"", sensor.name),
+        interface => format!("\"{}\" (interface {interface})", sensor.name),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the master and a worker tell each other over their control connection: JSON, a message a datagram. Both are
+//! the same program, so a message that cannot be read is a fault, and ends the worker.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// Master to worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToWorker {
+    /// The first message; the sensor's connection comes with it.
+    Start {
+        /// The database's URL, password and all: it never shows in argv.
+        db: String,
+        /// Where the sensor connected from, for the log.
+        peer: String,
+        high: u64,
+        low: u64,
+        drain_secs: u64,
+    },
+    /// HighWater and LowWater from now on.
+    Water { high: u64, low: u64 },
+    /// Stop reading, store what is there, end.
+    Stop,
+    /// The sensor has connected again, elsewhere: forget what is not stored, it comes again; end.
+    Superseded,
+}
+
+/// Worker to master.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromWorker {
+    /// The handshake's first half: who the sensor is.
+    Hello { name: String, interface: String, stream: String, program: String },
+    /// The numbers of this connection, after they changed.
+    Numbers(Numbers),
+    /// The last message: why the connection ended.
+    Bye { reason: String, numbers: Numbers },
+}
+
+/// Counts of one connection, or the sum of many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Numbers {
+    /// Alerts that came.
+    pub(super) received: u64,
+    /// Alerts that are committed.
+    pub(super) stored: u64,
+    /// Alerts that the sensor says are lost, and those that the database refuses.
+    pub(super) dropped: u64,
+    /// Items that are here and not committed yet.
+    pub(super) buffered: u64,
+}
+
+impl Numbers {
+    pub(super) fn add(&mut self, other: Numbers) {
+        self.received += other.received;
+        self.stored += other.stored;
+        self.dropped += other.dropped;
+        self.buffered += other.buffered;
+    }
+
+    /// The statistics line, with the change since `before` in brackets.
+    pub(super) fn line(&self, before: &Numbers) -> String {
+        format!(
+            "received {} [{}], stored {} [{}], dropped {} [{}], buffered {}",
+            self.received,
+            self.received - before.received,
+            self.stored,
+            self.stored - before.stored,
+            self.dropped,
+            self.dropped - before.dropped,
+            self.buffered
+        )
+    }
+}
+
+pub(super) fn encode(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("strings and numbers always become JSON")
+}

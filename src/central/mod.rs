@@ -1,0 +1,130 @@
+//! servsock: listens, starts a worker process for each connection, tells who came and went, reaps.
+//!
+//! | process, thread       | work                                                                     |
+//! |-----------------------|--------------------------------------------------------------------------|
+//! | master, central-main  | accepts, starts and reaps workers, passes commands on                    |
+//! | master, central-ctrl  | FIFO, periodic statistics                                                |
+//! | worker, main thread   | connection -> check -> buffer; acknowledges what is committed            |
+//! | worker, worker-write  | buffer -> database, a batch a transaction                                |
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod control;
+mod master;
+mod messages;
+mod receiver;
+mod writer;
+
+pub use receiver::Worker;
+
+use crate::crew::Crew;
+use crate::ctrl::{self, Fifo};
+use crate::error::Error;
+use crate::net;
+use crate::options::CentralConfig;
+use crate::process::Signals;
+use crate::store;
+use crate::wake::Waker;
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// The workers get the whole drain time, and the master this much more to hear of their end.
+const END_SECS_MAX: Duration = Duration::from_secs(2);
+
+/// What can be refused: opened while standard error is still the terminal.
+pub struct Inputs {
+    listener: TcpListener,
+    fifo: Fifo,
+}
+
+impl Inputs {
+    /// Checks the database, listens, makes the FIFO. A database that is merely away is told, and no reason to stop:
+    /// the sensors keep their alerts until it is there.
+    ///
+    /// # Errors
+    ///
+    /// The first that is refused.
+    pub fn open(config: &CentralConfig) -> Result<Inputs, Error> {
+        let listener = net::listen(&config.listen.host, config.listen.port).map_err(|error| {
+            let advice = match error.kind() {
+                std::io::ErrorKind::AddrInUse => "is another servsock running? -p takes another port",
+                std::io::ErrorKind::AddrNotAvailable => "--listen takes an address of this machine",
+                std::io::ErrorKind::PermissionDenied => "ports below 1024 are for root; -p takes another one",
+                _ => "",
+            };
+            Error::start(format!("cannot listen on {}", config.listen), error, advice)
+        })?;
+        let fifo = Fifo::create(&config.control)?;
+        match store::check(&config.db) {
+            Ok(()) => crate::notice!("alerts are stored in {}", config.db),
+            Err(store::CheckError::Final(error)) => {
+                return Err(Error::start(format!("cannot use the database {}", config.db), error, ""));
+            }
+            Err(store::CheckError::Away(error)) => crate::warning!(
+                "the database {} is away: {error}; the sensors keep their alerts until it is there",
+                config.db
+            ),
+        }
+        Ok(Inputs { listener, fifo })
+    }
+}
+
+/// The running servsock.
+pub struct Central {
+    crew: Crew,
+    requests: control::Requests,
+    ended: Receiver<String>,
+    quit: Receiver<()>,
+    drain: Duration,
+}
+
+impl Central {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// The system has no room for a thread or a descriptor.
+    pub fn start(inputs: Inputs, config: &CentralConfig) -> Result<Central, Error> {
+        let waker = || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
+        let (requests, master_requests) = control::requests(waker()?);
+        let control_waker = waker()?;
+        let (quit_send, quit) = unbounded();
+        let (ended_send, ended) = bounded(1);
+        match inputs.listener.local_addr() {
+            Ok(address) => crate::notice!("listening for sensors on {address}"),
+            Err(error) => crate::warning!("listening, but where is unknown: {error}"),
+        }
+        let mut crew = Crew::default();
+        let master =
+            master::Master::new(inputs.listener, config.clone(), master_requests, control_waker.clone());
+        crew.spawn("central-main", move || {
+            // The receiver lives as long as `Central`.
+            let _ = ended_send.send(master.run());
+        })?;
+        let controls = control::Controls::new(config, requests.clone(), quit_send);
+        let fifo = inputs.fifo;
+        crew.spawn("central-ctrl", move || ctrl::run(fifo, &control_waker, controls))?;
+        Ok(Central { crew, requests, ended, quit, drain: config.drain })
+    }
+
+    /// Waits for a reason to stop, and names it.
+    pub fn wait(&self, signals: &Signals) -> &'static str {
+        select! {
+            recv(signals.caught) -> signal => signal.unwrap_or("no signals any more"),
+            recv(self.quit) -> _ => "quit, from the control FIFO",
+        }
+    }
+
+    /// Stops accepting, lets the workers store what they have for at most the drain time. The final statistics.
+    pub fn stop(self) -> String {
+        self.requests.stop();
+        let line = self.ended.recv_timeout(self.drain + 2 * END_SECS_MAX);
+        let left = self.crew.join_until(Instant::now() + END_SECS_MAX);
+        if !left.is_empty() {
+            crate::warning!("left behind, still busy: {}", left.join(", "));
+        }
+        line.unwrap_or_else(|_| "the final numbers are not known".to_owned())
+    }
+}

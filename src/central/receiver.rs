@@ -1,0 +1,461 @@
+//! `Worker`, the process of one sensor: its main thread receives. One poll over the sensor's connection, the control
+//! connection to the master and what the writer tells.
+
+#![forbid(unsafe_code)]
+
+use super::messages::{FromWorker, Numbers, ToWorker, encode};
+use super::writer::{Event, Order, Writer};
+use crate::buffer::{self, Gauge, Intake, Water};
+use crate::crew::Crew;
+use crate::error::Error;
+use crate::net::{self, Connection, Lost};
+use crate::process::{self, Control, Received};
+use crate::store::{SensorName, Url};
+use crate::wake::Waker;
+use crate::wire::frame::{
+    Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
+};
+use crate::wire::sequence::Expected;
+use crate::wire::{DecodeError, item};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Between two messages of numbers to the master.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// A writer that is in the middle of a transaction gets this long to notice that it is to end.
+const SUPERSEDED_SECS_MAX: Duration = Duration::from_secs(1);
+
+/// The process of one sensor.
+pub struct Worker {
+    control: Control,
+    stop_signal: UnixStream,
+    connection: Connection,
+    db: Url,
+    drain: Duration,
+    phase: Phase,
+    gauge: Gauge,
+    writer: Handle,
+    numbers: Numbers,
+    reported: (Numbers, Instant),
+    /// HighWater was reached, LowWater not again yet: the connection is not read.
+    paused: bool,
+    heard: Instant,
+    heartbeat_due: Instant,
+    database_away: bool,
+    /// Why the connection ended, once it did.
+    reason: Option<String>,
+}
+
+/// What the receiver has of the writer's thread.
+struct Handle {
+    crew: Crew,
+    orders: Sender<Order>,
+    events: Receiver<Event>,
+    /// Wakes this thread.
+    waker: Waker,
+    /// Wakes the writer.
+    writer_waker: Waker,
+    /// For the thread, until it starts.
+    unstarted: Option<(buffer::Outlet, Receiver<Order>, Sender<Event>)>,
+}
+
+enum Phase {
+    /// Nothing is known of the sensor.
+    Handshake { until: Instant, intake: Intake },
+    /// HELLO came; the writer opens the stream in the database.
+    Opening { intake: Intake },
+    /// WELCOME went out.
+    Streaming { expected: Expected, intake: Intake },
+    /// Nothing more is read; the writer stores what is there. Then the process ends.
+    Draining { until: Option<Instant> },
+}
+
+impl Worker {
+    /// Takes over what the master sends first: the settings and the connection.
+    ///
+    /// # Errors
+    ///
+    /// This process was not started by a master.
+    pub fn inherit() -> Result<Worker, Error> {
+        let refused = |answer: String| Error::start("cannot start a worker", answer, "");
+        let control = Control::inherited()?;
+        net::poll(&mut [net::readable(&control)], None).map_err(|e| refused(e.to_string()))?;
+        let (message, connection) = match control.receive() {
+            Ok(Received::Message(message, Some(descriptor))) => {
+                (message, process::into_tcp(descriptor))
+            }
+            other => return Err(refused(format!("no connection came from the master: {other:?}"))),
+        };
+        let (db, high, low, drain_secs) = match serde_json::from_slice(&message) {
+            Ok(ToWorker::Start { db, high, low, drain_secs, .. }) => (db, high, low, drain_secs),
+            _ => return Err(refused("the master's first message is not Start".to_owned())),
+        };
+        let io = |error: std::io::Error| refused(error.to_string());
+        let water = Water::new(high, low).map_err(refused)?;
+        let (waker, writer_waker) = (Waker::new().map_err(io)?, Waker::new().map_err(io)?);
+        let (intake, outlet, gauge) = buffer::new(water, writer_waker.clone());
+        let (orders, order_receiver) = unbounded();
+        let (event_sender, events) = unbounded();
+        let now = Instant::now();
+        Ok(Worker {
+            control,
+            stop_signal: process::stop_signal_pipe().map_err(io)?,
+            connection: Connection::new(connection).map_err(io)?,
+            db: Url::parse(&db).map_err(refused)?,
+            drain: Duration::from_secs(drain_secs),
+            phase: Phase::Handshake { until: now + Duration::from_secs(HANDSHAKE_SECS_MAX), intake },
+            gauge,
+            writer: Handle {
+                crew: Crew::default(),
+                orders,
+                events,
+                waker,
+                writer_waker,
+                unstarted: Some((outlet, order_receiver, event_sender)),
+            },
+            numbers: Numbers::default(),
+            reported: (Numbers::default(), now),
+            paused: false,
+            heard: now,
+            heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
+            database_away: false,
+            reason: None,
+        })
+    }
+
+    /// Serves the sensor until the connection or the process has to end.
+    pub fn run(mut self) {
+        while !self.is_finished() {
+            self.wait();
+            self.writer.waker.clear();
+            self.hear_master();
+            self.hear_writer();
+            self.hear_sensor();
+            self.watch_time();
+            if let Err(lost) = self.connection.flush() {
+                self.end(&lost.to_string(), None);
+            }
+            self.report();
+        }
+        self.say_goodbye();
+    }
+
+    fn is_finished(&self) -> bool {
+        match self.phase {
+            Phase::Draining { until } => {
+                let over = until.is_some_and(|until| Instant::now() >= until);
+                over || self.writer.is_unstarted() || self.writer.is_done()
+            }
+            _ => false,
+        }
+    }
+
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let mut due = vec![self.heartbeat_due];
+        if self.numbers() != self.reported.0 {
+            due.push(self.reported.1 + REPORT_EVERY);
+        }
+        match self.phase {
+            Phase::Handshake { until, .. } | Phase::Draining { until: Some(until) } => due.push(until),
+            _ => {}
+        }
+        let wait = due.into_iter().min().map(|due| due.saturating_duration_since(now));
+        let reading = self.is_reading();
+        let mut fds = vec![
+            net::readable(&self.control),
+            net::readable(&self.stop_signal),
+            net::readable(&self.writer.waker),
+        ];
+        // A lost connection is always "ready": while nothing is read and nothing to write, it is not looked at.
+        if reading || self.connection.wants_write() {
+            fds.push(self.connection.poll_fd(reading));
+        }
+        if net::poll(&mut fds, wait).is_err() {
+            std::thread::sleep(Duration::from_millis(100)); // ENOMEM.
+        }
+        if net::is_ready(&fds[1]) {
+            self.stop("servsock stops");
+        }
+    }
+
+    fn is_reading(&self) -> bool {
+        !self.paused && !matches!(self.phase, Phase::Draining { .. })
+    }
+
+    fn hear_master(&mut self) {
+        loop {
+            match self.control.receive() {
+                Ok(Received::Message(message, _)) => match serde_json::from_slice(&message) {
+                    Ok(ToWorker::Water { high, low }) => {
+                        if let Ok(water) = Water::new(high, low) {
+                            self.gauge.set_water(water);
+                        }
+                    }
+                    Ok(ToWorker::Superseded) => {
+                        self.writer.order(Order::Discard);
+                        self.end("the sensor connected again", Some(SUPERSEDED_SECS_MAX));
+                    }
+                    Ok(ToWorker::Stop) => self.stop("servsock stops"),
+                    Ok(ToWorker::Start { .. }) | Err(_) => self.stop("a fault in its master"),
+                },
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) | Err(_) => return self.stop("its master has ended"),
+            }
+        }
+    }
+
+    fn stop(&mut self, reason: &str) {
+        self.end(reason, Some(self.drain));
+    }
+
+    /// Reads no more; what is there is stored, for at most `within`.
+    fn end(&mut self, reason: &str, within: Option<Duration>) {
+        let until = within.map(|within| Instant::now() + within);
+        match &mut self.phase {
+            Phase::Draining { until: already } => {
+                // The earlier of two limits counts.
+                *already = already.iter().copied().chain(until).min();
+            }
+            _ => {
+                self.reason = Some(reason.to_owned());
+                // Dropping the intake closes the buffer: the writer ends when it is empty.
+                self.phase = Phase::Draining { until };
+            }
+        }
+    }
+
+    fn hear_writer(&mut self) {
+        while let Ok(event) = self.writer.events.try_recv() {
+            match event {
+                Event::Opened(stream) => {
+                    self.database_away = false;
+                    self.connection.queue(&Frame::Welcome(Welcome {
+                        stored: stream.last_seq,
+                        sid: stream.sid,
+                    }));
+                    self.phase = match std::mem::replace(&mut self.phase, Phase::Draining { until: None }) {
+                        Phase::Opening { intake } => {
+                            Phase::Streaming { expected: Expected::after(stream.last_seq), intake }
+                        }
+                        other => other,
+                    };
+                }
+                Event::Committed(committed) => {
+                    self.database_away = false;
+                    self.numbers.stored += committed.alerts;
+                    self.numbers.dropped += committed.lost;
+                    self.connection.queue(&Frame::Ack(Ack {
+                        stored: committed.last_seq,
+                        first_cid: committed.first_cid,
+                        last_cid: committed.last_cid,
+                    }));
+                }
+                Event::Away => {
+                    self.database_away = true;
+                    self.heartbeat_due = Instant::now();
+                }
+                Event::Back => {
+                    self.database_away = false;
+                    self.heartbeat_due = Instant::now();
+                }
+                Event::Fenced(reason) => self.end(&reason, None),
+            }
+        }
+        if self.paused && self.gauge.is_low() {
+            self.paused = false;
+            self.heard = Instant::now(); // What it sent meanwhile was not read.
+        }
+    }
+
+    fn hear_sensor(&mut self) {
+        if !self.is_reading() {
+            return;
+        }
+        if let Err(lost) = self.read() {
+            match (&lost, &self.phase) {
+                (Lost::Protocol(error), _) => {
+                    self.refuse(&format!("it sent {error}"));
+                }
+                (Lost::Closed, Phase::Handshake { .. }) => {
+                    let half = self.connection.unparsed();
+                    self.end(&format!("it was closed after {half} bytes, before its HELLO"), None);
+                }
+                _ => self.end(&lost.to_string(), None),
+            }
+        }
+    }
+
+    /// Ends the connection with a reason that both sides show. What came before is stored.
+    fn refuse(&mut self, reason: &str) {
+        self.connection.queue(&Frame::Refuse(reason));
+        self.end(reason, None);
+    }
+
+    fn read(&mut self) -> Result<(), Lost> {
+        self.connection.fill()?;
+        while !self.paused {
+            let Some(frame) = self.connection.next_frame()? else {
+                return Ok(());
+            };
+            self.heard = Instant::now();
+            match (frame, &mut self.phase) {
+                (Frame::Hello(hello), Phase::Handshake { .. }) => self.begin(hello),
+                (Frame::Items { first, count, bytes }, Phase::Streaming { expected, intake }) => {
+                    let alerts = take_items(expected, intake, first, count, bytes).map_err(Lost::Protocol)?;
+                    self.numbers.received += alerts;
+                    self.paused = self.gauge.is_high();
+                }
+                (Frame::Heartbeat(_), Phase::Opening { .. } | Phase::Streaming { .. }) => {}
+                (Frame::Bye(reason), _) => {
+                    let reason = reason.to_owned();
+                    self.end(&reason, None);
+                    return Ok(());
+                }
+                (_, Phase::Draining { .. }) => return Ok(()),
+                (other, _) => {
+                    let kind = net::kind_of(&other);
+                    return Err(Lost::Protocol(DecodeError(format!("{kind:?} out of order"))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, hello: Hello) {
+        let Phase::Handshake { intake, .. } =
+            std::mem::replace(&mut self.phase, Phase::Draining { until: None })
+        else {
+            unreachable!("only called in this phase");
+        };
+        self.phase = Phase::Opening { intake };
+        self.tell_master(&FromWorker::Hello {
+            name: hello.sensor.name.clone(),
+            interface: hello.sensor.interface.clone(),
+            stream: hello.stream.to_string(),
+            program: hello.program.clone(),
+        });
+        self.writer.start(self.db.clone(), &hello);
+    }
+
+    fn watch_time(&mut self) {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Handshake { until, .. } if now >= until => {
+                let came = self.connection.unparsed();
+                self.refuse(&format!(
+                    "no whole HELLO came within {HANDSHAKE_SECS_MAX} s, only {came} bytes"
+                ));
+            }
+            Phase::Opening { .. } | Phase::Streaming { .. }
+                if !self.paused && now >= self.heard + Duration::from_secs(SILENCE_SECS_MAX) =>
+            {
+                self.end(&format!("nothing was heard of it for {SILENCE_SECS_MAX} s"), None);
+            }
+            _ => {}
+        }
+        if now >= self.heartbeat_due {
+            self.heartbeat_due = now + Duration::from_secs(HEARTBEAT_SECS);
+            if matches!(self.phase, Phase::Opening { .. } | Phase::Streaming { .. }) {
+                self.connection.queue(&Frame::State { database_away: self.database_away });
+            }
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers { buffered: self.gauge.counts().held, ..self.numbers }
+    }
+
+    fn report(&mut self) {
+        let (numbers, now) = (self.numbers(), Instant::now());
+        if numbers != self.reported.0 && now >= self.reported.1 + REPORT_EVERY {
+            self.reported = (numbers, now);
+            self.tell_master(&FromWorker::Numbers(numbers));
+        }
+    }
+
+    fn tell_master(&self, message: &FromWorker) {
+        // An error: the master is gone, which `hear_master` notices.
+        let _ = self.control.send(&encode(message), None);
+    }
+
+    fn say_goodbye(mut self) {
+        self.hear_writer();
+        let reason = self.reason.take().unwrap_or_default();
+        self.connection.queue(&Frame::Bye(&reason));
+        self.connection.flush_within(Duration::from_secs(1));
+        let numbers = self.numbers();
+        self.tell_master(&FromWorker::Bye { reason, numbers });
+    }
+}
+
+impl Handle {
+    fn is_unstarted(&self) -> bool {
+        self.unstarted.is_some()
+    }
+
+    /// The thread has dropped its end of the channel, and all it said was heard.
+    fn is_done(&self) -> bool {
+        self.events.is_empty()
+            && matches!(self.events.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    }
+
+    fn order(&self, order: Order) {
+        // An error: the thread has ended.
+        let _ = self.orders.send(order);
+        self.writer_waker.wake();
+    }
+
+    fn start(&mut self, db: Url, hello: &Hello) {
+        let Some((outlet, orders, events)) = self.unstarted.take() else {
+            return;
+        };
+        let sensor = SensorName::clone(&hello.sensor);
+        let writer = Writer::new(
+            db,
+            sensor,
+            hello.stream,
+            hello.forgotten,
+            outlet,
+            orders,
+            events,
+            self.writer_waker.clone(),
+            self.waker.clone(),
+        );
+        let started = self.crew.spawn("worker-write", move || writer.run());
+        if let Err(error) = started {
+            // The events' sender is dropped with the thread that never was: the worker ends.
+            crate::err!("{error}");
+        }
+    }
+}
+
+/// Puts the items that are new into the buffer; returns how many alerts were among them. Their framing is checked
+/// here, their content by the writer: one bad alert must not stop those behind it.
+fn take_items(
+    expected: &mut Expected,
+    intake: &mut Intake,
+    first: u64,
+    count: u32,
+    bytes: &[u8],
+) -> Result<u64, DecodeError> {
+    let mut items = Vec::with_capacity((count as usize).min(bytes.len() / item::ITEM_BYTES_MIN));
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let length = item::length(rest)?.filter(|length| *length <= rest.len());
+        let Some(length) = length else {
+            return Err(DecodeError(format!("{count} items of which the last is cut")));
+        };
+        let (item, behind) = rest.split_at(length);
+        items.push(item);
+        rest = behind;
+    }
+    if items.len() != count as usize {
+        return Err(DecodeError(format!("{} items that say they are {count}", items.len())));
+    }
+    let skip = expected.take(first, count)?;
+    let new = &items[skip..];
+    intake.push_all(new.iter().copied());
+    Ok(new.iter().filter(|item| item::is_alert(item)).count() as u64)
+}

@@ -1,0 +1,290 @@
+//! Thread worker-write: buffer -> store, all that is there in one transaction, up to a limit.
+//!
+//! A database that is away, for whatever reason, is tried again until it is back; a batch that fails for its content
+//! is halved until the bad alert is alone. Only after COMMIT the receiver hears of it, and acknowledges.
+
+#![forbid(unsafe_code)]
+
+use super::batch;
+use crate::buffer::{Chunk, Outlet, Taken};
+use crate::net;
+use crate::store::{self, Batch, OpenStream, SensorName, Store, StoreError, Url};
+use crate::wake::Waker;
+use crate::wire::{Item, StreamId};
+use crossbeam_channel::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+/// A batch takes no more chunks from here on: enough to make the commit's cost vanish, little enough for memory.
+const BATCH_ITEMS_ENOUGH: u32 = 4_000;
+const BATCH_BYTES_ENOUGH: usize = 8 << 20;
+/// Pause before the second try to reach the database; doubles up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// What the receiver tells the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Store nothing more, end.
+    Discard,
+}
+
+/// What the writer tells the receiver.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The stream belongs to this worker.
+    Opened(OpenStream),
+    /// A batch is durable.
+    Committed(Committed),
+    /// The database cannot be reached; it is tried again.
+    Away,
+    /// The database is reached again.
+    Back,
+    /// Another worker has taken the stream over.
+    Fenced(String),
+}
+
+/// A durable batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committed {
+    pub(super) last_seq: u64,
+    /// Greater than `last_cid` when no alert was in the batch, or when its cids are not known.
+    pub(super) first_cid: i64,
+    pub(super) last_cid: i64,
+    pub(super) alerts: u64,
+    /// What the loss records among the items speak of.
+    pub(super) lost: u64,
+}
+
+pub(super) struct Writer {
+    store: Box<dyn Store>,
+    db: Url,
+    sensor: SensorName,
+    stream: StreamId,
+    forgotten: u64,
+    outlet: Outlet,
+    orders: Receiver<Order>,
+    events: Sender<Event>,
+    waker: Waker,
+    receiver: Waker,
+    away_since: Option<Instant>,
+}
+
+/// The thread is to end, and nothing more is to be stored.
+struct Ended;
+
+impl Writer {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the worker that owns all of them")]
+    pub(super) fn new(
+        db: Url,
+        sensor: SensorName,
+        stream: StreamId,
+        forgotten: u64,
+        outlet: Outlet,
+        orders: Receiver<Order>,
+        events: Sender<Event>,
+        waker: Waker,
+        receiver: Waker,
+    ) -> Writer {
+        Writer {
+            store: store::open(&db),
+            db,
+            sensor,
+            stream,
+            forgotten,
+            outlet,
+            orders,
+            events,
+            waker,
+            receiver,
+            away_since: None,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let receiver = self.receiver.clone();
+        // Whatever the reason: the receiver sees the end of the events.
+        let _ = self.store_all();
+        drop(self);
+        receiver.wake();
+    }
+
+    fn store_all(&mut self) -> Result<(), Ended> {
+        let mut stream = self.open(None)?;
+        self.tell(Event::Opened(stream));
+        while let Some(chunks) = self.next_chunks()? {
+            let items = batch::decode(&chunks);
+            self.store_batch(&mut stream, &items)?;
+            drop(items);
+            let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
+            self.outlet.acknowledge(count);
+            chunks.into_iter().for_each(|chunk| self.outlet.recycle(chunk));
+            self.receiver.wake();
+        }
+        Ok(())
+    }
+
+    /// All that is there, up to a limit; waits when nothing is. `None`: nothing will come any more.
+    fn next_chunks(&mut self) -> Result<Option<Vec<Chunk>>, Ended> {
+        let (mut chunks, mut items, mut bytes) = (Vec::new(), 0, 0);
+        loop {
+            self.waker.clear();
+            self.check_orders()?;
+            match self.outlet.take() {
+                Taken::Chunk(chunk) => {
+                    items += chunk.len();
+                    bytes += chunk.bytes().len();
+                    chunks.push(chunk);
+                    if items < BATCH_ITEMS_ENOUGH && bytes < BATCH_BYTES_ENOUGH {
+                        continue;
+                    }
+                }
+                Taken::Closed if chunks.is_empty() => return Ok(None),
+                Taken::Empty if chunks.is_empty() => {
+                    let _ = net::poll(&mut [net::readable(&self.waker)], None);
+                    continue;
+                }
+                Taken::Empty | Taken::Closed => {}
+            }
+            return Ok(Some(chunks));
+        }
+    }
+
+    fn check_orders(&self) -> Result<(), Ended> {
+        match self.orders.try_recv() {
+            Ok(Order::Discard) => Err(Ended),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // An error: the process is ending.
+        let _ = self.events.send(event);
+        self.receiver.wake();
+    }
+
+    /// Opens the stream, however long it takes. `last`: what this worker had when it lost the database.
+    fn open(&mut self, last: Option<&OpenStream>) -> Result<OpenStream, Ended> {
+        let mut retry = RETRY_FIRST;
+        loop {
+            let opened = match last {
+                None => self.store.open_stream(&self.sensor, self.stream, self.forgotten),
+                Some(last) => self.store.resume_stream(&self.sensor, last),
+            };
+            match opened {
+                Ok(stream) => {
+                    self.tell_back();
+                    return Ok(stream);
+                }
+                Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
+                // Nothing of an alert is stored yet: whatever it is, it is the database's state.
+                Err(StoreError::Away(text) | StoreError::Content(text)) => self.tell_away(&text),
+            }
+            self.pause(retry)?;
+            retry = (retry * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    fn fenced(&self, text: String) -> Ended {
+        self.tell(Event::Fenced(text));
+        Ended
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + pause;
+        loop {
+            self.check_orders()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.waker.clear();
+            let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
+        }
+    }
+
+    fn tell_away(&mut self, text: &str) {
+        if self.away_since.is_none() {
+            self.away_since = Some(Instant::now());
+            crate::warning!(
+                "sensor \"{}\": the database {} is away: {text}; trying again, the alerts wait",
+                self.sensor.name,
+                self.db
+            );
+            self.tell(Event::Away);
+        }
+    }
+
+    fn tell_back(&mut self) {
+        if let Some(since) = self.away_since.take() {
+            crate::notice!(
+                "sensor \"{}\": the database is back after {} s",
+                self.sensor.name,
+                since.elapsed().as_secs()
+            );
+            self.tell(Event::Back);
+        }
+    }
+
+    /// Stores the items, in one transaction or, when one of them is bad, in as many as that takes.
+    fn store_batch(&mut self, stream: &mut OpenStream, items: &[Item<'_>]) -> Result<(), Ended> {
+        let after_seq = stream.last_seq;
+        let last_seq = after_seq + items.len() as u64;
+        let mut retry = RETRY_FIRST;
+        loop {
+            match self.store.write(stream, &Batch { after_seq, items }) {
+                Ok(stored) => {
+                    stream.last_seq = last_seq;
+                    self.tell_back();
+                    self.tell_committed(last_seq, stored.first_cid, stored.last_cid, items);
+                    return Ok(());
+                }
+                Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
+                Err(StoreError::Content(text)) => return self.halve(stream, items, &text),
+                Err(StoreError::Away(text)) => self.tell_away(&text),
+            }
+            self.pause(retry)?;
+            retry = (retry * 2).min(RETRY_LONGEST);
+            // Was it committed, and only the answer lost?
+            *stream = self.open(Some(stream))?;
+            if stream.last_seq == last_seq {
+                self.tell_committed(last_seq, 1, 0, items);
+                return Ok(());
+            }
+            if stream.last_seq != after_seq {
+                return Err(self.fenced(format!(
+                    "the database has number {} of this stream where {after_seq} or {last_seq} was expected",
+                    stream.last_seq
+                )));
+            }
+        }
+    }
+
+    fn halve(&mut self, stream: &mut OpenStream, items: &[Item<'_>], why: &str) -> Result<(), Ended> {
+        if let [bad] = items {
+            crate::err!(
+                "sensor \"{}\": an alert is refused by the database and recorded as lost ({}): {why}",
+                self.sensor.name,
+                name(bad)
+            );
+            let loss = [batch::lost(format!("refused by the database: {why}"))];
+            return self.store_batch(stream, &loss);
+        }
+        let (front, back) = items.split_at(items.len() / 2);
+        self.store_batch(stream, front)?;
+        self.store_batch(stream, back)
+    }
+
+    fn tell_committed(&self, last_seq: u64, first_cid: i64, last_cid: i64, items: &[Item<'_>]) {
+        let (alerts, lost) = batch::count(items);
+        self.tell(Event::Committed(Committed { last_seq, first_cid, last_cid, alerts, lost }));
+    }
+}
+
+fn name(item: &Item<'_>) -> String {
+    match item {
+        Item::Alert(alert) => {
+            format!("{}:{}:{} \"{}\"", alert.gid, alert.sid, alert.rev, alert.message_text())
+        }
+        Item::Loss(loss) => format!("a record of {} losses", loss.count),
+    }
+}

@@ -1,0 +1,384 @@
+//! The control FIFO: its grammar, and the thread that reads it. What a command does is the daemon's, behind the trait
+//! `Controlled`. README.ctrl is the operator's page of this.
+
+#![forbid(unsafe_code)]
+
+use crate::error::Error;
+use crate::log::Limiter;
+use crate::net;
+use crate::wake::Waker;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{self, Mode, SFlag};
+use nix::unistd::geteuid;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longer lines are thrown away up to their newline.
+pub const LINE_BYTES_MAX: usize = 1024;
+
+/// One line of the FIFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Says what is known.
+    Help,
+    /// Prints the statistics once.
+    Stats,
+    /// Sets HighWater.
+    High(u64),
+    /// Sets LowWater.
+    Low(u64),
+    /// Stops the daemon as SIGTERM does.
+    Quit,
+}
+
+/// What `help` answers, and everything unknown.
+pub const HELP: &str = "known commands: help, stats, high N, low N, quit";
+
+impl Command {
+    /// Reads a line without its newline; `None` for an empty one.
+    ///
+    /// # Errors
+    ///
+    /// One line for the operator, which says what is known.
+    pub fn parse(line: &str) -> Result<Option<Command>, String> {
+        let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
+        let number = |word: &str| {
+            word.parse()
+                .map_err(|_| format!("`{}` needs a number; {HELP}", shown(line)))
+        };
+        Ok(Some(match words.as_slice() {
+            [] => return Ok(None),
+            ["help"] => Command::Help,
+            ["stats"] => Command::Stats,
+            ["high", n] => Command::High(number(n)?),
+            ["low", n] => Command::Low(number(n)?),
+            ["quit"] => Command::Quit,
+            _ => return Err(format!("unknown command `{}`; {HELP}", shown(line))),
+        }))
+    }
+}
+
+/// A line that came from outside, short enough to be shown.
+fn shown(line: &str) -> &str {
+    &line[..line.floor_char_boundary(60)]
+}
+
+/// A daemon, as the control thread sees it.
+pub trait Controlled: Send {
+    /// Carries a command out and answers with one line (statistics, what was set, why not).
+    fn execute(&mut self, command: Command) -> String;
+
+    /// Does what is due by now (periodic statistics, what the receiver could not tell itself) and says when it wants
+    /// to be asked again.
+    fn tick(&mut self, now: Instant) -> Option<Instant>;
+
+    /// Whether the thread is to end.
+    fn stopped(&self) -> bool;
+}
+
+/// Something that is due every so often.
+pub struct Periodic {
+    every: Option<Duration>,
+    next: Option<Instant>,
+}
+
+impl Periodic {
+    /// First due one period from now; `None`: never.
+    pub fn new(every: Option<Duration>) -> Periodic {
+        Periodic { every, next: every.map(|every| Instant::now() + every) }
+    }
+
+    /// Whether it is due; then it is due again a period later.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        match (self.every, self.next) {
+            (Some(every), Some(next)) if now >= next => {
+                // After a pause (suspended machine) it goes on from now: no burst of old lines.
+                self.next = Some((next + every).max(now));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// When it is due next.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// A named pipe that we made, for us alone. Removed when dropped, if it is still ours.
+#[derive(Debug)]
+pub struct Fifo {
+    path: PathBuf,
+    file: File,
+}
+
+impl Fifo {
+    /// Makes the FIFO with mode 0600. One left over by us is replaced; anything else at that place is refused and
+    /// left alone.
+    ///
+    /// # Errors
+    ///
+    /// The path is another kind of file, another user's, in use, or cannot be written.
+    pub fn create(path: &Path) -> Result<Fifo, Error> {
+        let refused = |answer: String, advice: &str| {
+            Error::start(
+                format!("cannot make control FIFO {}", path.display()),
+                answer,
+                advice,
+            )
+        };
+        remove_left_over(path).map_err(|(answer, advice)| refused(answer, advice))?;
+        nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| {
+            refused(
+                errno.desc().to_owned(),
+                "the directory must exist and be writable; --control names another place",
+            )
+        })?;
+        // Open for reading and writing: so there is always a writer, and no end of file when one goes.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+            .open(path)
+            .map_err(|error| refused(error.to_string(), ""))?;
+        let status = stat::fstat(&file).map_err(|errno| refused(errno.desc().to_owned(), ""))?;
+        let is_fifo = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
+        if is_fifo != SFlag::S_IFIFO || status.st_uid != geteuid().as_raw() {
+            return Err(refused(
+                "somebody else put a file there meanwhile".to_owned(),
+                "choose a directory that only this user can write",
+            ));
+        }
+        Ok(Fifo {
+            path: path.to_owned(),
+            file,
+        })
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        if let (Ok(here), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata())
+            && (here.dev(), here.ino()) == (ours.dev(), ours.ino())
+        {
+            // At exit; nobody is left who could do something about an error.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(()); // Nothing there; mkfifo says what else is wrong.
+    };
+    if !there.file_type().is_fifo() {
+        return Err((
+            "there is a file which is no FIFO; it is left alone".to_owned(),
+            "remove it, or name another place with --control",
+        ));
+    }
+    if there.uid() != geteuid().as_raw() {
+        return Err((
+            format!("the FIFO there belongs to user id {}", there.uid()),
+            "remove it, or name another place with --control",
+        ));
+    }
+    // Without a reader, opening for writing fails with ENXIO: then nobody lives behind it.
+    let probe = OpenOptions::new()
+        .write(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits())
+        .open(path);
+    if probe.is_ok() {
+        return Err((
+            "a living process reads it".to_owned(),
+            "is the daemon running already? another one needs another --control",
+        ));
+    }
+    fs::remove_file(path).map_err(|error| (error.to_string(), ""))
+}
+
+/// The control thread: reads commands, and does what is due, until it is told to stop.
+pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
+    let mut lines = Lines::default();
+    let mut unknown = Limiter::default();
+    loop {
+        waker.clear();
+        if controlled.stopped() {
+            return;
+        }
+        let now = Instant::now();
+        let due = controlled.tick(now);
+        if let Some(count) = unknown.due(now) {
+            crate::warning!("control: {count} more commands that are not known; {HELP}");
+        }
+        let due = due.into_iter().chain(unknown.next_due()).min();
+        let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let mut fds = [net::readable(&fifo.file), net::readable(waker)];
+        if let Err(error) = net::poll(&mut fds, wait) {
+            crate::err!("control: poll failed: {error}; commands are not read for a second");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        lines.read_from(&mut fifo.file, |line| match line {
+            Ok(line) => answer(line, &mut controlled, &mut unknown),
+            Err(TooLong) => {
+                if unknown.told(Instant::now()).is_some() {
+                    crate::warning!(
+                        "control: a line of more than {LINE_BYTES_MAX} bytes is thrown away; {HELP}"
+                    );
+                }
+            }
+        });
+    }
+}
+
+fn answer(line: &str, controlled: &mut impl Controlled, unknown: &mut Limiter) {
+    match Command::parse(line) {
+        Ok(None) => {}
+        Ok(Some(Command::Help)) => crate::info!("control: {HELP}"),
+        Ok(Some(command)) => crate::info!("{}", controlled.execute(command)),
+        Err(text) => {
+            if unknown.told(Instant::now()).is_some() {
+                crate::warning!("control: {text}");
+            }
+        }
+    }
+}
+
+/// A line that was longer than `LINE_BYTES_MAX`.
+#[derive(Debug, PartialEq, Eq)]
+struct TooLong;
+
+/// Cuts what comes out of the FIFO into lines; holds `LINE_BYTES_MAX` at most.
+#[derive(Debug, Default)]
+struct Lines {
+    begun: Vec<u8>,
+    /// The rest of a line that was too long is being thrown away.
+    skipping: bool,
+}
+
+impl Lines {
+    /// Reads what is there, at most 64 KiB at once: a writer that never stops must not keep the thread from its
+    /// other work.
+    fn read_from(&mut self, file: &mut impl Read, mut each: impl FnMut(Result<&str, TooLong>)) {
+        let mut bytes = [0; 4096];
+        for _ in 0..16 {
+            match file.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => self.feed(&bytes[..count], &mut each),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return, // WouldBlock: nothing more is there.
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8], each: &mut impl FnMut(Result<&str, TooLong>)) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, whole) = match part.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (part, false),
+            };
+            if !self.skipping && self.begun.len() + text.len() > LINE_BYTES_MAX {
+                self.skipping = true;
+                self.begun.clear();
+                each(Err(TooLong));
+            }
+            if !self.skipping {
+                self.begun.extend_from_slice(text);
+            }
+            if whole {
+                if !self.skipping {
+                    each(Ok(&String::from_utf8_lossy(&self.begun)));
+                }
+                self.begun.clear();
+                self.skipping = false;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_words_and_numbers() {
+        assert_eq!(Command::parse("help"), Ok(Some(Command::Help)));
+        assert_eq!(Command::parse("  high   20000 "), Ok(Some(Command::High(20_000))));
+        assert_eq!(Command::parse("low 1"), Ok(Some(Command::Low(1))));
+        assert_eq!(Command::parse(" \t"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_unknown_gets_one_line_that_says_what_is_known() {
+        for line in ["hihg 3", "high", "high 3 4", "stats now", "QUIT", &"x".repeat(900)] {
+            let answer = Command::parse(line).unwrap_err();
+            assert!(answer.ends_with(HELP), "{answer}");
+            assert!(answer.len() < 200);
+        }
+        assert!(Command::parse("high -1").unwrap_err().contains("needs a number"));
+    }
+
+    fn lines_of(chunks: &[&[u8]]) -> Vec<Result<String, TooLong>> {
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        for chunk in chunks {
+            lines.feed(chunk, &mut |line| seen.push(line.map(str::to_owned)));
+        }
+        seen
+    }
+
+    #[test]
+    fn several_commands_in_one_write_and_one_in_several_writes_are_the_same() {
+        let expected = [Ok("stats".to_owned()), Ok("high 5".to_owned())];
+        assert_eq!(lines_of(&[b"stats\nhigh 5\n"]), expected);
+        assert_eq!(lines_of(&[b"sta", b"ts\nhi", b"gh 5", b"\n", b"qu"]), expected);
+    }
+
+    #[test]
+    fn a_megabyte_without_newline_is_one_complaint_and_takes_no_memory() {
+        let mut lines = Lines::default();
+        let mut seen = Vec::new();
+        for _ in 0..1024 {
+            lines.feed(&[b'x'; 1024], &mut |line| seen.push(line.map(str::to_owned)));
+        }
+        assert!(lines.begun.capacity() <= 2 * LINE_BYTES_MAX);
+        lines.feed(b"\nstats\n", &mut |line| seen.push(line.map(str::to_owned)));
+        assert_eq!(seen, [Err(TooLong), Ok("stats".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_is_read() {
+        let line = [vec![b'x'; LINE_BYTES_MAX], b"\n".to_vec()].concat();
+        assert_eq!(lines_of(&[&line]), [Ok("x".repeat(LINE_BYTES_MAX))]);
+        let line = [vec![b'x'; LINE_BYTES_MAX + 1], b"\n".to_vec()].concat();
+        assert_eq!(lines_of(&[&line]), [Err(TooLong)]);
+    }
+
+    #[test]
+    fn the_fifo_is_0600_replaces_its_own_rest_and_refuses_everything_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.ctrl");
+        let fifo = Fifo::create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        let error = Fifo::create(&path).unwrap_err().to_string();
+        assert!(error.contains("a living process reads it"), "{error}");
+        drop(fifo);
+        assert!(!path.exists(), "removed at the end");
+
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        drop(Fifo::create(&path).expect("a FIFO that nobody reads is replaced"));
+
+        fs::write(&path, "precious").unwrap();
+        let error = Fifo::create(&path).unwrap_err().to_string();
+        assert!(error.contains("no FIFO; it is left alone"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        assert!(Fifo::create(&path).is_err(), "never through a link");
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+}

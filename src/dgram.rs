@@ -1,0 +1,173 @@
+//! A unix datagram socket that we serve: bound only where no living process serves one, removed when dropped.
+
+#![forbid(unsafe_code)]
+
+use crate::error::Error;
+use crate::process;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Served {
+    socket: UnixDatagram,
+    path: PathBuf,
+    /// Device and inode of the file that bind made: only that one is removed.
+    file: (u64, u64),
+}
+
+impl Served {
+    /// Binds `path`. `what` names the socket in errors ("alert socket"). A socket file left over by a dead process is
+    /// replaced: a connect to it is refused by the kernel, so a living daemon never loses its socket.
+    ///
+    /// # Errors
+    ///
+    /// A living process serves it (says which), it is no socket (not deleted), the directory is missing or not
+    /// writable.
+    pub fn bind(what: &str, path: &Path) -> Result<Served, Error> {
+        let refused = |answer: String, advice: &str| {
+            Error::start(format!("cannot bind {what} {}", path.display()), answer, advice)
+        };
+        remove_left_over(path).map_err(|(answer, advice)| refused(answer, advice))?;
+        let socket = UnixDatagram::bind(path).map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => "the directory must exist",
+                io::ErrorKind::PermissionDenied => "the directory must be writable for this user",
+                _ => "",
+            };
+            refused(error.to_string(), advice)
+        })?;
+        let file = fs::symlink_metadata(path).map_err(|error| refused(error.to_string(), ""))?;
+        Ok(Served { socket, path: path.to_owned(), file: (file.dev(), file.ino()) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the next datagram, if there is one, and returns its real length, which is more than `buffer.len()` when
+    /// it was cut. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As recv(2); `WouldBlock` when nothing is there.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        loop {
+            match recv(self.socket.as_raw_fd(), buffer, flags) {
+                Err(Errno::EINTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Removes the socket's file: from now on nobody can send; what is queued can still be received.
+    pub fn unlink(&self) {
+        let ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
+        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+            // At the end; nobody is left who could do something about an error.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl AsFd for Served {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.unlink();
+    }
+}
+
+fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(()); // Nothing there; bind says what else is wrong.
+    };
+    if !there.file_type().is_socket() {
+        return Err((
+            "there is a file which is no socket; it is left alone".to_owned(),
+            "remove it, or name another place",
+        ));
+    }
+    let probe = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    match probe.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
+        Err(Some(Errno::ECONNREFUSED)) => {
+            fs::remove_file(path).map_err(|error| (error.to_string(), "remove it"))
+        }
+        Err(Some(Errno::ENOENT)) => Ok(()),
+        Ok(()) => Err((
+            match process::who_serves(path) {
+                Some(who) => format!("{who}, serves it already"),
+                None => "a living process serves it already".to_owned(),
+            },
+            "stop that one first, or name another socket",
+        )),
+        Err(answer) => Err((
+            format!("what is there cannot be probed: {}", answer.map_or("unknown error", Errno::desc)),
+            "remove it, or name another place",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_left_over_is_replaced_and_one_in_use_is_refused_with_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snort");
+        drop(UnixDatagram::bind(&path).unwrap()); // std leaves the file behind
+        let served = Served::bind("alert socket", &path).unwrap();
+        let error = Served::bind("alert socket", &path).unwrap_err().to_string();
+        let me = format!("process {}, serves it already", std::process::id());
+        assert!(error.contains(&me), "{error}");
+        drop(served);
+        assert!(!path.exists(), "removed at the end");
+    }
+
+    #[test]
+    fn a_plain_file_is_refused_and_not_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snort");
+        fs::write(&path, "precious").unwrap();
+        let error = Served::bind("alert socket", &path).unwrap_err().to_string();
+        assert!(error.contains("no socket; it is left alone"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_socket_that_replaced_ours_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snort");
+        let served = Served::bind("alert socket", &path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = UnixDatagram::bind(&path).unwrap();
+        drop(served);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_buffer_tells_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snort");
+        let served = Served::bind("alert socket", &path).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(&[7; 100], &path).unwrap();
+        let mut buffer = [0; 10];
+        assert_eq!(served.receive(&mut buffer).unwrap(), 100);
+        assert_eq!(buffer, [7; 10]);
+        assert_eq!(served.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,333 @@
+//! `Connection`: frames over a non-blocking TCP connection that one thread owns; connect, listen, poll. Where TLS goes.
+
+#![forbid(unsafe_code)]
+
+use crate::wake::Waker;
+use crate::wire::DecodeError;
+use crate::wire::frame::{self, Frame, HEADER_BYTES, Header, Kind};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// What is read at once at most, and the step in which the input grows: a length that is announced takes no memory
+/// before its bytes are there.
+const READ_BYTES: usize = 256 << 10;
+/// No more frames are to be queued while so much waits to be written.
+pub const OUTPUT_BYTES_ENOUGH: usize = 256 << 10;
+/// For one address of the server.
+const CONNECT_SECS_MAX: u64 = 10;
+
+/// A descriptor to wait for, readable.
+pub fn readable<F: AsFd>(fd: &F) -> PollFd<'_> {
+    PollFd::new(fd.as_fd(), PollFlags::POLLIN)
+}
+
+/// Waits until one of the descriptors is ready, or the time has passed (`None`: no limit). A signal ends it early.
+///
+/// # Errors
+///
+/// As poll(2).
+pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    let timeout = match timeout {
+        None => PollTimeout::NONE,
+        // Rounded up: a wait for 0.4 ms must not become a busy loop.
+        Some(timeout) => PollTimeout::try_from(timeout + Duration::from_micros(999))
+            .unwrap_or(PollTimeout::MAX),
+    };
+    match nix::poll::poll(fds, timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether poll reported anything at all for the descriptor: data, the end, or an error, all of which a read tells.
+pub fn is_ready(fd: &PollFd<'_>) -> bool {
+    fd.any().unwrap_or(true)
+}
+
+/// Why a connection ended, as a part of a sentence.
+#[derive(Debug)]
+pub enum Lost {
+    /// The peer closed it, at the end of a frame or within one.
+    Closed,
+    /// The system says so.
+    Io(io::Error),
+    /// What came is no frame.
+    Protocol(DecodeError),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Closed => f.write_str("the other side closed the connection"),
+            Lost::Io(error) => write!(f, "{error}"),
+            Lost::Protocol(error) => write!(f, "it sent {error}"),
+        }
+    }
+}
+
+/// A connection.
+pub struct Connection {
+    stream: TcpStream,
+    input: Vec<u8>,
+    /// `input[parsed..filled]` is not parsed yet.
+    parsed: usize,
+    filled: usize,
+    output: Vec<u8>,
+    written: usize,
+    ended: bool,
+}
+
+impl Connection {
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be set up.
+    pub fn new(stream: TcpStream) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(10))
+            .with_retries(3);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Connection {
+            stream,
+            input: Vec::new(),
+            parsed: 0,
+            filled: 0,
+            output: Vec::new(),
+            written: 0,
+            ended: false,
+        })
+    }
+
+    /// What to wait for: input if `reading`, and room for output while there is some.
+    pub fn poll_fd(&self, reading: bool) -> PollFd<'_> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::POLLIN, reading);
+        flags.set(PollFlags::POLLOUT, self.wants_write());
+        PollFd::new(self.stream.as_fd(), flags)
+    }
+
+    /// Reads what is there, up to a limit. The end of the stream is told by `next_frame`, behind the last frame.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn fill(&mut self) -> Result<(), Lost> {
+        if self.parsed == self.filled {
+            (self.parsed, self.filled) = (0, 0);
+        } else if self.parsed > READ_BYTES {
+            self.input.copy_within(self.parsed..self.filled, 0);
+            (self.parsed, self.filled) = (0, self.filled - self.parsed);
+        }
+        if self.input.len() < self.filled + READ_BYTES / 4 {
+            self.input.resize(self.filled + READ_BYTES, 0);
+        }
+        match self.stream.read(&mut self.input[self.filled..]) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.filled += count,
+            Err(error) if is_later(&error) => {}
+            Err(error) => return Err(Lost::Io(error)),
+        }
+        Ok(())
+    }
+
+    /// The next whole frame that has been read.
+    ///
+    /// # Errors
+    ///
+    /// What came is no frame, or the connection has ended.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Lost> {
+        let unparsed = &self.input[self.parsed..self.filled];
+        let whole = match unparsed.first_chunk::<HEADER_BYTES>() {
+            None => None,
+            Some(header) => {
+                let header = Header::decode(header).map_err(Lost::Protocol)?;
+                let end = HEADER_BYTES + header.body_bytes;
+                (unparsed.len() >= end).then_some((header.kind, end))
+            }
+        };
+        let Some((kind, end)) = whole else {
+            return match self.ended {
+                true => Err(Lost::Closed),
+                false => Ok(None),
+            };
+        };
+        let body = &self.input[self.parsed + HEADER_BYTES..self.parsed + end];
+        self.parsed += end;
+        frame::decode(kind, body).map(Some).map_err(Lost::Protocol)
+    }
+
+    /// Queues a frame; `flush` sends it.
+    pub fn queue(&mut self, frame: &Frame<'_>) {
+        frame::put(&mut self.output, frame);
+    }
+
+    /// Queues an ITEMS frame.
+    pub fn queue_items(&mut self, first: u64, count: u32, items: &[u8]) {
+        let front = frame::items_front(first, count, items.len());
+        self.output.extend_from_slice(&front);
+        self.output.extend_from_slice(items);
+    }
+
+    /// Whether more may be queued, so that memory stays bounded.
+    pub fn has_room(&self) -> bool {
+        self.output.len() - self.written < OUTPUT_BYTES_ENOUGH
+    }
+
+    /// Whether output waits.
+    pub fn wants_write(&self) -> bool {
+        self.written < self.output.len()
+    }
+
+    /// Writes what the socket takes at once.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost.
+    pub fn flush(&mut self) -> Result<(), Lost> {
+        while self.wants_write() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) => return Err(Lost::Io(error)),
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Writes what is queued, for at most so long: before an orderly end.
+    pub fn flush_within(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.flush().is_ok() && self.wants_write() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || poll(&mut [self.poll_fd(false)], Some(left)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Bytes that were read and are not parsed: a peer that sent half of something.
+    pub fn unparsed(&self) -> usize {
+        self.filled - self.parsed
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Connects to the first address of `host` that answers. `stop` is asked whenever `waker` wakes.
+///
+/// # Errors
+///
+/// The last address's error; `Interrupted` when it was stopped.
+pub fn connect(
+    host: &str,
+    port: u16,
+    waker: &Waker,
+    stop: impl Fn() -> bool,
+) -> io::Result<Connection> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match connect_to(address, waker, &stop) {
+            Ok(stream) => return Connection::new(stream),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn connect_to(
+    address: SocketAddr,
+    waker: &Waker,
+    stop: &impl Fn() -> bool,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    match socket.connect(&SockAddr::from(address)) {
+        Ok(()) => return Ok(socket.into()),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
+        Err(error) => return Err(error),
+    }
+    let deadline = Instant::now() + Duration::from_secs(CONNECT_SECS_MAX);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut fds = [
+            PollFd::new(socket.as_fd(), PollFlags::POLLOUT),
+            readable(waker),
+        ];
+        poll(&mut fds, Some(left))?;
+        let connected = fds[0].any().unwrap_or(true);
+        waker.clear();
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if connected {
+            return match socket.take_error()? {
+                None => Ok(socket.into()),
+                Some(error) => Err(error),
+            };
+        }
+    }
+}
+
+/// Listens on an address; an old connection in TIME_WAIT does not hinder it.
+///
+/// # Errors
+///
+/// As bind(2) and listen(2).
+pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let address = (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// Names a frame in a message of the log.
+pub fn kind_of(frame: &Frame<'_>) -> Kind {
+    match frame {
+        Frame::Hello(_) => Kind::Hello,
+        Frame::Welcome(_) => Kind::Welcome,
+        Frame::Refuse(_) => Kind::Refuse,
+        Frame::Items { .. } => Kind::Items,
+        Frame::Ack(_) => Kind::Ack,
+        Frame::Heartbeat(_) => Kind::Heartbeat,
+        Frame::State { .. } => Kind::State,
+        Frame::Bye(_) => Kind::Bye,
+    }
+}

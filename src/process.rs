@@ -1,0 +1,232 @@
+//! Processes: signals, a worker's start and the descriptors it is handed, who serves a socket; the `unsafe`.
+
+use crate::error::Error;
+use crossbeam_channel::{Receiver, unbounded};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recvmsg, sendmsg, socketpair,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals as SignalStream;
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A control message between servsock and a worker is never longer.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+/// The signals that stop a daemon, as a channel. SIGPIPE is ignored already, by Rust's own start.
+pub struct Signals {
+    /// The names of signals, as they come.
+    pub caught: Receiver<&'static str>,
+}
+
+impl Signals {
+    /// Installs the handlers. To be called after the process detached, for it starts a thread.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a handler or the thread.
+    pub fn install() -> Result<Signals, Error> {
+        let failed = |error| Error::start("cannot install signal handlers", error, "");
+        let mut stream = SignalStream::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let (send, caught) = unbounded();
+        std::thread::Builder::new()
+            .name("main-signals".to_owned())
+            .spawn(move || {
+                for signal in stream.forever() {
+                    let name = match signal {
+                        SIGINT => "SIGINT",
+                        SIGHUP => "SIGHUP",
+                        _ => "SIGTERM",
+                    };
+                    if send.send(name).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(failed)?;
+        Ok(Signals { caught })
+    }
+}
+
+/// In a worker: a descriptor that becomes readable when SIGTERM or SIGINT comes. (Ctrl-C reaches the whole group.)
+///
+/// # Errors
+///
+/// The system refuses.
+pub fn stop_signal_pipe() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+/// One end of the control connection between servsock and a worker: whole messages, and descriptors with them.
+#[derive(Debug)]
+pub struct Control(OwnedFd);
+
+/// What `Control::receive` found.
+#[derive(Debug)]
+pub enum Received {
+    /// A message, and the descriptor that came with it.
+    Message(Vec<u8>, Option<OwnedFd>),
+    /// Nothing at the moment.
+    Nothing,
+    /// The other process has ended.
+    Closed,
+}
+
+impl Control {
+    /// Sends one message, with a descriptor if there is one. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The other process is gone or does not read.
+    pub fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let raw: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let rights = match raw.is_empty() {
+            true => &[],
+            false => rights.as_slice(),
+        };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let parts = [IoSlice::new(message)];
+        sendmsg::<UnixAddr>(self.0.as_raw_fd(), &parts, rights, flags, None)?;
+        Ok(())
+    }
+
+    /// Takes the next message. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As recvmsg(2).
+    pub fn receive(&self) -> io::Result<Received> {
+        let mut message = vec![0; CONTROL_BYTES_MAX];
+        let mut space = nix::cmsg_space!(RawFd);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let mut parts = [IoSliceMut::new(&mut message)];
+        let result = recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags);
+        let (bytes, descriptors) = match result {
+            Ok(received) => (received.bytes, received_descriptors(&received)?),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {
+                return Ok(Received::Nothing);
+            }
+            Err(nix::errno::Errno::ECONNRESET) => return Ok(Received::Closed),
+            Err(errno) => return Err(errno.into()),
+        };
+        message.truncate(bytes);
+        match bytes {
+            0 => Ok(Received::Closed), // We never send empty messages.
+            _ => Ok(Received::Message(message, descriptors.into_iter().next())),
+        }
+    }
+
+    /// In a worker: the control connection, which the master left as standard input.
+    ///
+    /// # Errors
+    ///
+    /// Standard input is no socket: somebody else started this.
+    pub fn inherited() -> Result<Control, Error> {
+        let refused = |answer: &str| {
+            Error::start("cannot be a worker", answer, "only servsock itself starts --worker")
+        };
+        let stdin = io::stdin();
+        let kind = nix::sys::socket::getsockopt(&stdin.as_fd(), nix::sys::socket::sockopt::SockType);
+        if kind != Ok(SockType::SeqPacket) {
+            return Err(refused("standard input is no control connection"));
+        }
+        let owned = stdin.as_fd().try_clone_to_owned().map_err(|error| refused(&error.to_string()))?;
+        Ok(Control(owned))
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn received_descriptors(
+    received: &nix::sys::socket::RecvMsg<'_, '_, UnixAddr>,
+) -> io::Result<Vec<OwnedFd>> {
+    let mut descriptors = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = message {
+            for descriptor in raw {
+                // SAFETY: the kernel has just made this descriptor for us while receiving the message; nothing else
+                // in this process knows its number, so nothing else owns or closes it.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            }
+        }
+    }
+    Ok(descriptors)
+}
+
+/// Starts a worker process: this very program, also when its file was replaced meanwhile.
+///
+/// Plain `Command` without `pre_exec` or user ids: std then uses posix_spawn, which is safe beside threads and costs
+/// less than a millisecond.
+///
+/// # Errors
+///
+/// No process or descriptor is left.
+pub fn start_worker() -> io::Result<(Child, Control)> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    let child = Command::new("/proc/self/exe")
+        .arg0("servsock-worker")
+        .arg("--worker")
+        .stdin(Stdio::from(theirs))
+        .spawn()?;
+    Ok((child, Control(ours)))
+}
+
+/// Takes over the TCP connection that came with a control message.
+pub fn into_tcp(descriptor: OwnedFd) -> TcpStream {
+    TcpStream::from(descriptor)
+}
+
+/// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
+pub fn who_serves(path: &Path) -> Option<String> {
+    let inode = socket_inode(path)?;
+    let wanted = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+            continue;
+        };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+            continue; // Not ours to look at, or just ended.
+        };
+        let serves = |fd: fs::DirEntry| {
+            fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+        };
+        if descriptors.flatten().any(serves) {
+            let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some(format!("{}, process {pid}", command.trim_end()));
+        }
+    }
+    None
+}
+
+fn socket_inode(path: &Path) -> Option<String> {
+    let absolute = std::path::absolute(path).ok()?;
+    let list = fs::read_to_string("/proc/net/unix").ok()?;
+    let line = list.lines().find(|line| {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let bound = line.splitn(8, ' ').nth(7).map(str::trim_start);
+        bound.is_some_and(|bound| Path::new(bound) == absolute || Path::new(bound) == path)
+    })?;
+    line.split_ascii_whitespace().nth(6).map(str::to_owned)
+}

@@ -1,0 +1,131 @@
+//! What the receiver could not keep: counted here by cause, told to the operator by the control thread, and sent as
+//! loss records by the sender. The receiver itself neither logs nor waits.
+
+#![forbid(unsafe_code)]
+
+use crate::ids::Refusal;
+use crate::log::Limiter;
+use crate::wire::Loss;
+use std::borrow::Cow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Reason of the losses at HighWater, in `flop_loss` and in the records of dropped alerts.
+pub const HIGH_WATER: &str = "HighWater";
+
+/// Slot 0 is HighWater, the others are the kinds of refusals.
+const CAUSES: usize = 1 + Refusal::KINDS.len();
+
+/// Counts by cause.
+pub struct Ledger(Mutex<[Cause; CAUSES]>);
+
+#[derive(Default)]
+struct Cause {
+    total: u64,
+    untold: Limiter,
+    /// The latest refusal and the number of the socket it came on.
+    latest: Option<(Refusal, usize)>,
+    unsent: Unsent,
+}
+
+#[derive(Default)]
+struct Unsent {
+    count: u64,
+    from_us: i64,
+    to_us: i64,
+}
+
+impl Cause {
+    /// Whether it is the first that is untold: then the control thread has to be woken.
+    fn add(&mut self, count: u64, now_us: i64) -> bool {
+        self.total += count;
+        if self.unsent.count == 0 {
+            self.unsent.from_us = now_us;
+        }
+        self.unsent.count += count;
+        self.unsent.to_us = now_us;
+        self.untold.add(count) == count
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger(Mutex::new(std::array::from_fn(|_| Cause::default())))
+    }
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, [Cause; CAUSES]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `count` alerts were dropped at HighWater. Whether the control thread has to be woken to tell it.
+    pub fn dropped(&self, count: u64, now_us: i64) -> bool {
+        self.lock()[0].add(count, now_us)
+    }
+
+    /// A datagram was refused. Whether the control thread has to be woken to tell it.
+    pub fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) -> bool {
+        let cause = &mut self.lock()[1 + refusal.kind()];
+        cause.latest = Some((refusal, socket));
+        cause.add(1, now_us)
+    }
+
+    /// Datagrams refused since start.
+    pub fn refused_total(&self) -> u64 {
+        self.lock()[1..].iter().map(|cause| cause.total).sum()
+    }
+
+    /// Loss records that are due: each is returned once.
+    pub fn take_losses(&self) -> Vec<Loss<'static>> {
+        let mut causes = self.lock();
+        let unsent = causes.iter_mut().enumerate();
+        unsent.filter_map(|(number, cause)| take_loss(number, cause)).collect()
+    }
+
+    /// The lines that are due, at most one a second for each cause. `name` names a socket by its number.
+    pub fn tell<'a>(&self, now: Instant, name: impl Fn(usize) -> Cow<'a, str>) -> Vec<String> {
+        let mut causes = self.lock();
+        let mut lines = Vec::new();
+        for (number, cause) in causes.iter_mut().enumerate() {
+            if let Some(count) = cause.untold.due(now) {
+                lines.push(match &cause.latest {
+                    Some((refusal, socket)) if number > 0 => {
+                        refusal_line(refusal, &name(*socket), count, cause.total)
+                    }
+                    _ => format!(
+                        "HighWater is reached: the newest {count} alerts are dropped, {} since start",
+                        cause.total
+                    ),
+                });
+            }
+        }
+        lines
+    }
+
+    /// When the next line becomes due, if any is.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.lock().iter().filter_map(|cause| cause.untold.next_due()).min()
+    }
+}
+
+fn take_loss(number: usize, cause: &mut Cause) -> Option<Loss<'static>> {
+    let unsent = std::mem::take(&mut cause.unsent);
+    (unsent.count > 0).then(|| Loss {
+        count: unsent.count,
+        from_us: unsent.from_us,
+        to_us: unsent.to_us,
+        reason: match number {
+            0 => Cow::Borrowed(HIGH_WATER),
+            number => Cow::Owned(format!("refused: {}", Refusal::KINDS[number - 1])),
+        },
+    })
+}
+
+fn refusal_line(refusal: &Refusal, socket: &str, count: u64, total: u64) -> String {
+    let first = format!("refused a datagram on {socket}: {refusal}");
+    match count {
+        1 => first,
+        _ => format!("{first} (the latest of {count} of this kind, {total} since start)"),
+    }
+}

@@ -1,0 +1,128 @@
+//! Thread sensor-recv: alert sockets -> check, encode -> buffer. It does nothing else: it never writes to a socket, a
+//! file, a log or a terminal, and never waits for anything but the next datagram, for the IDS waits behind it.
+
+#![forbid(unsafe_code)]
+
+use super::Stop;
+use super::status::{Status, now_us};
+use crate::alert::Alert;
+use crate::buffer::{Chunk, Intake};
+use crate::dgram::Served;
+use crate::ids::{self, Decoded, EVE_BYTES_MAX, LinkType, Refusal, Scratch};
+use crate::net;
+use crate::wire::item;
+use crossbeam_channel::Sender;
+use nix::poll::PollFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Datagrams taken from one socket before the next one gets its turn.
+const TURN_DATAGRAMS: usize = 256;
+/// At the end, what the kernel still queues is taken, but an IDS that goes on sending is not followed for ever: no
+/// kernel queues more than this.
+const LAST_DATAGRAMS: usize = 10_000;
+
+pub(super) struct Receiver {
+    pub(super) sockets: Vec<Served>,
+    pub(super) link: LinkType,
+    pub(super) intake: Intake,
+    /// To the dropper; `None` if it is not to hear of anything.
+    pub(super) drops: Option<Sender<Vec<Chunk>>>,
+    pub(super) status: Status,
+    pub(super) stop: Stop,
+}
+
+impl Receiver {
+    pub(super) fn run(mut self) {
+        let sockets = std::mem::take(&mut self.sockets);
+        let mut hand = Hand::default();
+        let mut turn_of = |receiver: &mut Receiver, number: usize, most: usize| {
+            for _ in 0..most {
+                match sockets[number].receive(&mut hand.datagram) {
+                    Ok(bytes) => receiver.take(&mut hand, bytes, number),
+                    Err(_) => return, // WouldBlock; anything else would show again at once in poll.
+                }
+            }
+        };
+        while !self.stop.is_asked() {
+            let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
+            fds.push(net::readable(&self.stop.receiver));
+            if net::poll(&mut fds, None).is_err() {
+                continue; // ENOMEM: the kernel is short of memory for a moment.
+            }
+            let ready = fds.iter().map(net::is_ready).take(sockets.len());
+            for (number, _) in ready.enumerate().filter(|(_, ready)| *ready) {
+                turn_of(&mut self, number, TURN_DATAGRAMS);
+            }
+        }
+        sockets.iter().for_each(Served::unlink);
+        for number in 0..sockets.len() {
+            turn_of(&mut self, number, LAST_DATAGRAMS);
+        }
+    }
+
+    fn take(&mut self, hand: &mut Hand, bytes: usize, socket: usize) {
+        let Hand { datagram, scratch, item } = hand;
+        let now_us = now_us();
+        self.status.shared.heard_us.store(now_us, Relaxed);
+        let decoded = match datagram.get(..bytes) {
+            Some(datagram) => ids::decode(datagram, self.link, scratch),
+            None => Err(Refusal::Cut { bytes }),
+        };
+        match decoded {
+            Ok(Decoded::Alert(alert)) => {
+                item.clear();
+                item::put_alert(item, &alert);
+                self.note_first(&alert, socket);
+                let dropped = self.intake.push(item);
+                if !dropped.is_empty() {
+                    self.give_up(dropped, now_us);
+                }
+            }
+            Ok(Decoded::OtherRecord) => {
+                self.status.shared.other_records.fetch_add(1, Relaxed);
+            }
+            Err(refusal) => {
+                if self.status.shared.ledger.refused(refusal, socket, now_us) {
+                    self.stop.control.wake();
+                }
+            }
+        }
+    }
+
+    fn note_first(&self, alert: &Alert<'_>, socket: usize) {
+        let first = &self.status.shared.first_alert[alert.ids as usize - 1];
+        if first.load(Relaxed) == 0 {
+            first.store(socket as u64 + 1, Relaxed);
+            self.stop.control.wake();
+        }
+    }
+
+    fn give_up(&self, dropped: Vec<Chunk>, now_us: i64) {
+        let count = dropped.iter().map(|chunk| u64::from(chunk.len())).sum();
+        if self.status.shared.ledger.dropped(count, now_us) {
+            self.stop.control.wake();
+        }
+        if let Some(drops) = &self.drops {
+            // Full: the dropper cannot keep up. The ledger has counted them.
+            let _ = drops.try_send(dropped);
+        }
+    }
+}
+
+/// Memory that is used for each datagram again.
+struct Hand {
+    datagram: Vec<u8>,
+    scratch: Scratch,
+    item: Vec<u8>,
+}
+
+impl Default for Hand {
+    fn default() -> Self {
+        Hand {
+            // Of this the kernel gives only the pages that are used: 17 for Snort.
+            datagram: vec![0; EVE_BYTES_MAX],
+            scratch: Scratch::default(),
+            item: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! Thread sensor-send: buffer -> connection; keeps what it sent until servsock says that it is durable.
+//!
+//! A number, once sent, belongs to its item for ever: what is in flight is never dropped, and after a reconnect the
+//! same bytes go out under the same numbers. With an empty buffer a lost connection is told at once, but made again
+//! only for the next alert, as FLoP does.
+
+#![forbid(unsafe_code)]
+
+use super::status::{Status, now_us};
+use crate::buffer::{Chunk, Outlet, Taken};
+use crate::error::Error;
+use crate::net::{self, Connection, Lost};
+use crate::options::{SensorConfig, Server};
+use crate::store::SensorName;
+use crate::wake::Waker;
+use crate::wire::frame::{
+    Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome,
+};
+use crate::wire::{StreamId, item};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Pause before the second try to connect; doubles up to the longest.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+/// Until when the sender goes on after it was asked to stop; not set while it is not.
+#[derive(Clone)]
+pub(super) struct Deadline {
+    at: Arc<Mutex<Option<Instant>>>,
+    waker: Waker,
+}
+
+impl Deadline {
+    pub(super) fn new(waker: Waker) -> Deadline {
+        Deadline { at: Arc::default(), waker }
+    }
+
+    pub(super) fn set(&self, at: Instant) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        self.waker.wake();
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        self.get().is_some_and(|at| Instant::now() >= at)
+    }
+}
+
+pub(super) struct Sender {
+    server: Server,
+    sensor: SensorName,
+    stream: StreamId,
+    waker: Waker,
+    deadline: Deadline,
+    status: Status,
+    outgoing: Outgoing,
+    /// The line about the first stored alert was written.
+    told_stored: bool,
+    /// Since when there is no connection, and the reason that was told.
+    lost: Option<(Instant, String)>,
+    /// servsock is there, but its database is away, and that was told.
+    told_away: bool,
+}
+
+/// Items on their way: what the buffer gave out and nobody acknowledged.
+struct Outgoing {
+    outlet: Outlet,
+    /// In order; numbered without gap from `acknowledged + 1` on, but for a first chunk of which a part is
+    /// acknowledged.
+    in_flight: VecDeque<InFlight>,
+    /// How many of `in_flight` went out on this connection.
+    sent: usize,
+    /// The last acknowledged number.
+    acknowledged: u64,
+    /// The number that the next item gets.
+    next: u64,
+}
+
+struct InFlight {
+    first: u64,
+    chunk: Chunk,
+    /// Whether its items are counted by the buffer; loss records are not.
+    counted: bool,
+}
+
+impl InFlight {
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.chunk.len())
+    }
+}
+
+impl Outgoing {
+    /// The next chunk to send: one that is in flight since an earlier connection, else what the buffer has, with the
+    /// losses in front of it. `None`: nothing, and the waker will tell.
+    fn next_chunk(&mut self, status: &Status) -> Option<&InFlight> {
+        if self.sent == self.in_flight.len() {
+            let losses = status.shared.ledger.take_losses();
+            if !losses.is_empty() {
+                let mut bytes = Vec::new();
+                losses.iter().for_each(|loss| item::put_loss(&mut bytes, loss));
+                self.depart(Chunk::of(bytes), false);
+            } else if let Taken::Chunk(chunk) = self.outlet.take() {
+                self.depart(chunk, true);
+            }
+        }
+        let next = self.in_flight.get(self.sent)?;
+        self.sent += 1;
+        Some(next)
+    }
+
+    fn depart(&mut self, chunk: Chunk, counted: bool) {
+        let in_flight = InFlight { first: self.next, chunk, counted };
+        self.next = in_flight.end();
+        self.in_flight.push_back(in_flight);
+    }
+
+    /// Everything up to `stored` is durable. Numbers that were acknowledged before change nothing.
+    fn acknowledge(&mut self, stored: u64) -> Result<(), String> {
+        if stored >= self.next {
+            return Err(format!(
+                "it acknowledged number {stored}, but {} was the last one sent",
+                self.next - 1
+            ));
+        }
+        while let Some(first) = self.in_flight.front() {
+            let from = first.first.max(self.acknowledged + 1);
+            let to = first.end().min(stored + 1);
+            if to > from && first.counted {
+                self.outlet.acknowledge(to - from);
+            }
+            if first.end() > stored + 1 {
+                break;
+            }
+            let done = self.in_flight.pop_front().expect("front() was there");
+            self.sent = self.sent.saturating_sub(1);
+            self.outlet.recycle(done.chunk);
+        }
+        self.acknowledged = self.acknowledged.max(stored);
+        Ok(())
+    }
+
+    /// The receiver has ended, and all it took is acknowledged.
+    fn is_finished(&self) -> bool {
+        self.in_flight.is_empty() && self.outlet.is_finished()
+    }
+
+    /// Whether `next_chunk` has something that did not go out on this connection.
+    fn has_unsent(&self) -> bool {
+        self.sent < self.in_flight.len() || self.outlet.has_items()
+    }
+}
+
+/// How a connection ended.
+enum Ended {
+    /// Everything is acknowledged and nothing more comes, or the deadline is over.
+    Stopped,
+    /// It is to be made again.
+    Lost(String),
+    /// The stream cannot go on; a new one has to begin.
+    NewStream(String),
+}
+
+impl Sender {
+    pub(super) fn new(
+        config: &SensorConfig,
+        outlet: Outlet,
+        waker: Waker,
+        deadline: Deadline,
+        status: Status,
+    ) -> Result<Sender, Error> {
+        Ok(Sender {
+            server: config.server.clone(),
+            sensor: config.sensor.clone(),
+            stream: random_stream()?,
+            waker,
+            deadline,
+            status,
+            outgoing: Outgoing {
+                outlet,
+                in_flight: VecDeque::new(),
+                sent: 0,
+                acknowledged: 0,
+                next: 1,
+            },
+            told_stored: false,
+            lost: None,
+            told_away: false,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut retry = RETRY_FIRST;
+        while !self.deadline.is_over() {
+            let connected_at = Instant::now();
+            match self.connect_and_send() {
+                Ended::Stopped => return,
+                Ended::Lost(reason) => self.tell_lost(&reason),
+                Ended::NewStream(reason) => {
+                    crate::err!("{}: {reason}; a new stream begins", self.server);
+                    self.restart_stream();
+                }
+            }
+            if connected_at.elapsed() > RETRY_LONGEST {
+                retry = RETRY_FIRST;
+            }
+            self.pause(retry);
+            retry = (retry * 2).min(RETRY_LONGEST);
+            if !self.wait_for_alert() {
+                return;
+            }
+        }
+    }
+
+    fn tell_lost(&mut self, reason: &str) {
+        let waiting = self.status.gauge.counts().held;
+        let again = match waiting {
+            0 => "it is made again when the next alert comes".to_owned(),
+            waiting => format!("{waiting} alerts wait, trying again"),
+        };
+        let (since, told) = self.lost.take().unwrap_or((Instant::now(), String::new()));
+        if told != reason {
+            crate::warning!("no connection to servsock at {}: {reason}; {again}", self.server);
+        }
+        self.lost = Some((since, reason.to_owned()));
+    }
+
+    /// Waits, but not beyond the deadline, which ends it.
+    fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            let until = self.deadline.get().map_or(until, |deadline| deadline.min(until));
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.outgoing.is_finished() {
+                return;
+            }
+            let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
+            self.waker.clear();
+        }
+    }
+
+    /// FLoP's rule: with an empty buffer there is no connection to make. `false` when nothing will come any more.
+    fn wait_for_alert(&mut self) -> bool {
+        loop {
+            self.waker.clear();
+            if !self.outgoing.in_flight.is_empty() {
+                return true;
+            }
+            match self.outgoing.outlet.take() {
+                Taken::Chunk(chunk) => {
+                    self.outgoing.depart(chunk, true);
+                    return true;
+                }
+                Taken::Closed => return false,
+                Taken::Empty => {
+                    let _ = net::poll(&mut [net::readable(&self.waker)], None);
+                }
+            }
+        }
+    }
+
+    fn connect_and_send(&mut self) -> Ended {
+        let stop = || self.deadline.is_over();
+        let connection = net::connect(&self.server.host, self.server.port, &self.waker, stop);
+        let mut connection = match connection {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ended::Stopped,
+            Err(error) => return Ended::Lost(error.to_string()),
+        };
+        self.outgoing.sent = 0;
+        connection.queue(&Frame::Hello(Hello {
+            stream: self.stream,
+            forgotten: self.outgoing.acknowledged,
+            sensor: self.sensor.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        }));
+        let ended = match self.serve(&mut connection) {
+            Ok(ended) => ended,
+            Err(lost) => Ended::Lost(lost.to_string()),
+        };
+        if matches!(ended, Ended::Stopped) {
+            connection.queue(&Frame::Bye("sockserv stops"));
+            connection.flush_within(Duration::from_secs(1));
+        }
+        ended
+    }
+
+    /// The life of one connection: one thread, one poll.
+    fn serve(&mut self, connection: &mut Connection) -> Result<Ended, Lost> {
+        let mut line = Line::new();
+        loop {
+            if let Some(ended) = self.read(connection, &mut line)? {
+                return Ok(ended);
+            }
+            let now = Instant::now();
+            if line.silent_since + Duration::from_secs(SILENCE_SECS_MAX) < now {
+                return Ok(Ended::Lost(format!(
+                    "nothing was heard of it for {SILENCE_SECS_MAX} s"
+                )));
+            }
+            if now >= line.heartbeat_due {
+                line.heartbeat_due = now + Duration::from_secs(HEARTBEAT_SECS);
+                connection.queue(&Frame::Heartbeat(self.heartbeat()));
+            }
+            self.waker.clear();
+            while line.welcome.is_some() && connection.has_room() {
+                match self.outgoing.next_chunk(&self.status) {
+                    Some(next) => {
+                        connection.queue_items(next.first, next.chunk.len(), next.chunk.bytes());
+                    }
+                    None => break,
+                }
+            }
+            if self.deadline.is_over() || self.outgoing.is_finished() {
+                return Ok(Ended::Stopped);
+            }
+            connection.flush()?;
+            if connection.has_room() && self.outgoing.has_unsent() && line.welcome.is_some() {
+                continue;
+            }
+            self.wait(connection, line.heartbeat_due)?;
+        }
+    }
+
+    fn wait(&self, connection: &Connection, until: Instant) -> Result<(), Lost> {
+        let until = self.deadline.get().map_or(until, |deadline| deadline.min(until));
+        let mut fds = [connection.poll_fd(true), net::readable(&self.waker)];
+        let left = until.saturating_duration_since(Instant::now());
+        net::poll(&mut fds, Some(left)).map_err(Lost::Io)
+    }
+
+    fn read(&mut self, connection: &mut Connection, line: &mut Line) -> Result<Option<Ended>, Lost> {
+        connection.fill()?;
+        while let Some(frame) = connection.next_frame()? {
+            line.silent_since = Instant::now();
+            match frame {
+                Frame::Welcome(welcome) if line.welcome.is_none() => {
+                    if let Err(reason) = self.outgoing.acknowledge(welcome.stored) {
+                        return Ok(Some(Ended::NewStream(reason)));
+                    }
+                    line.welcome = Some(welcome);
+                    self.tell_connected(&welcome);
+                }
+                Frame::Ack(ack) if line.welcome.is_some() => {
+                    if let Err(reason) = self.outgoing.acknowledge(ack.stored) {
+                        return Ok(Some(Ended::Lost(reason)));
+                    }
+                    self.tell_stored(line, &ack);
+                }
+                Frame::State { database_away } => self.tell_database(database_away),
+                Frame::Refuse(reason) => {
+                    return Ok(Some(Ended::Lost(format!("it refused this sensor: {reason}"))));
+                }
+                Frame::Bye(reason) => return Ok(Some(Ended::Lost(format!("it said: {reason}")))),
+                other => {
+                    return Ok(Some(Ended::Lost(format!(
+                        "it sent {:?} out of order; is it a servsock?",
+                        net::kind_of(&other)
+                    ))));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let counts = self.status.gauge.counts();
+        Heartbeat {
+            now_us: now_us(),
+            heard_us: self.status.shared.heard_us.load(Relaxed),
+            received: counts.pushed,
+            dropped: counts.dropped,
+            buffered: counts.held,
+        }
+    }
+
+    fn tell_connected(&mut self, welcome: &Welcome) {
+        self.tell_database(false);
+        match self.lost.take() {
+            None => crate::notice!("connected to servsock at {}, as sid {}", self.server, welcome.sid),
+            Some((since, _)) => crate::notice!(
+                "connected to servsock at {} again after {} s, as sid {}; {} alerts were dropped since start",
+                self.server,
+                since.elapsed().as_secs(),
+                welcome.sid,
+                self.status.gauge.counts().dropped
+            ),
+        }
+    }
+
+    fn tell_stored(&mut self, line: &Line, ack: &Ack) {
+        if let (false, Some(welcome), true) =
+            (self.told_stored, line.welcome, ack.first_cid <= ack.last_cid)
+        {
+            self.told_stored = true;
+            crate::notice!(
+                "the first alert is in the database: sid {}, cid {}",
+                welcome.sid,
+                ack.first_cid
+            );
+        }
+    }
+
+    fn tell_database(&mut self, away: bool) {
+        if away && !self.told_away {
+            crate::warning!("servsock at {} cannot reach its database; alerts wait here", self.server);
+        } else if !away && self.told_away {
+            crate::notice!("servsock at {} has its database back", self.server);
+        }
+        self.told_away = away;
+    }
+
+    /// servsock has more of this stream than was sent: two sensors share a stream id, or a state was put back. What
+    /// is not acknowledged goes out again, under a new name.
+    fn restart_stream(&mut self) {
+        match random_stream() {
+            Ok(stream) => self.stream = stream,
+            Err(error) => crate::err!("{error}; the stream keeps its name"),
+        }
+        let outgoing = &mut self.outgoing;
+        let mut next = 1;
+        let acknowledged = std::mem::take(&mut outgoing.acknowledged);
+        for in_flight in &mut outgoing.in_flight {
+            in_flight.skip_until(acknowledged);
+            in_flight.first = next;
+            next = in_flight.end();
+        }
+        outgoing.next = next;
+    }
+}
+
+impl InFlight {
+    /// Cuts what is acknowledged off the front.
+    fn skip_until(&mut self, acknowledged: u64) {
+        let skip = (acknowledged + 1).saturating_sub(self.first);
+        if skip > 0 {
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            self.chunk = self.chunk.items().skip(skip).collect();
+        }
+    }
+}
+
+/// What is known of one connection.
+struct Line {
+    welcome: Option<Welcome>,
+    silent_since: Instant,
+    heartbeat_due: Instant,
+}
+
+impl Line {
+    fn new() -> Line {
+        let now = Instant::now();
+        Line {
+            welcome: None,
+            silent_since: now,
+            heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
+        }
+    }
+}
+
+fn random_stream() -> Result<StreamId, Error> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut id))
+        .map_err(|error| Error::start("cannot read /dev/urandom", error, ""))?;
+    Ok(StreamId(id))
+}

@@ -1,0 +1,181 @@
+//! The numbers of a running sockserv, shared by its threads, and the control thread's view of them.
+
+#![forbid(unsafe_code)]
+
+use super::Stop;
+use super::ledger::Ledger;
+use crate::alert::Ids;
+use crate::buffer::{Counts, Gauge, Water};
+use crate::ctrl::{Command, Controlled, Periodic};
+use crate::options::SensorConfig;
+use crossbeam_channel::Sender;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Numbers since start.
+#[derive(Clone)]
+pub(super) struct Status {
+    pub(super) gauge: Gauge,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the receiver counts.
+pub(super) struct Shared {
+    pub(super) ledger: Ledger,
+    /// EVE records that are no alerts.
+    pub(super) other_records: AtomicU64,
+    /// When the IDS was last heard, microseconds since 1970; 0 for never.
+    pub(super) heard_us: AtomicI64,
+    /// For each `Ids`: the number of the socket its first alert came on, plus 1; 0 for none yet.
+    pub(super) first_alert: [AtomicU64; Ids::ALL.len()],
+    sockets: Vec<String>,
+}
+
+impl Status {
+    pub(super) fn new(gauge: Gauge, sockets: Vec<String>) -> Status {
+        let shared = Shared {
+            ledger: Ledger::default(),
+            other_records: AtomicU64::new(0),
+            heard_us: AtomicI64::new(0),
+            first_alert: Default::default(),
+            sockets,
+        };
+        Status { gauge, shared: Arc::new(shared) }
+    }
+
+    /// The final statistics.
+    pub(super) fn final_line(&self) -> String {
+        let counts = self.gauge.counts();
+        let line = self.line(&Counts::default());
+        match counts.held {
+            0 => line,
+            held => format!("{line}; {held} alerts were not acknowledged by servsock and are lost"),
+        }
+    }
+
+    fn line(&self, before: &Counts) -> String {
+        let now = self.gauge.counts();
+        let refused = match self.shared.ledger.refused_total() {
+            0 => String::new(),
+            refused => format!(", refused {refused} datagrams"),
+        };
+        let others = match self.shared.other_records.load(Relaxed) {
+            0 => String::new(),
+            others => format!(", left out {others} EVE records that are no alerts"),
+        };
+        format!(
+            "received {} [{}], sent {} [{}], dropped {} [{}], buffered {}{refused}{others}",
+            now.pushed,
+            now.pushed - before.pushed,
+            now.acknowledged,
+            now.acknowledged - before.acknowledged,
+            now.dropped,
+            now.dropped - before.dropped,
+            now.held
+        )
+    }
+}
+
+/// Microseconds since 1970-01-01 00:00:00 UTC.
+pub(super) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What the control thread works on.
+pub(super) struct Controls {
+    status: Status,
+    stop: Stop,
+    quit: Sender<()>,
+    stats: Periodic,
+    /// The numbers of the last line, for the brackets.
+    before: Counts,
+    told_first: [bool; Ids::ALL.len()],
+}
+
+impl Controls {
+    pub(super) fn new(config: &SensorConfig, status: Status, stop: Stop, quit: Sender<()>) -> Self {
+        Controls {
+            status,
+            stop,
+            quit,
+            stats: Periodic::new(config.stats_every),
+            before: Counts::default(),
+            told_first: Default::default(),
+        }
+    }
+
+    fn stats_line(&mut self) -> String {
+        let line = self.status.line(&self.before);
+        self.before = self.status.gauge.counts();
+        line
+    }
+
+    fn set_water(&self, high: Option<u64>, low: Option<u64>) -> String {
+        set_water(&self.status.gauge, high, low)
+    }
+
+    fn tell_first_alerts(&mut self) {
+        let shared = &self.status.shared;
+        for (ids, told) in Ids::ALL.into_iter().zip(&mut self.told_first) {
+            let socket = shared.first_alert[ids as usize - 1].load(Relaxed);
+            if socket > 0 && !*told {
+                *told = true;
+                let socket = &shared.sockets[socket as usize - 1];
+                crate::notice!("the first alert of {} came on {socket}", ids.name());
+            }
+        }
+    }
+}
+
+/// Sets one mark and leaves the other; the answer for the operator.
+fn set_water(gauge: &Gauge, high: Option<u64>, low: Option<u64>) -> String {
+    let now = gauge.water();
+    match Water::new(high.unwrap_or(now.high()), low.unwrap_or(now.low())) {
+        Ok(water) => {
+            gauge.set_water(water);
+            format!("HighWater is {}, LowWater is {}", water.high(), water.low())
+        }
+        Err(error) => format!(
+            "refused: {error}; HighWater stays {}, LowWater {}",
+            now.high(),
+            now.low()
+        ),
+    }
+}
+
+impl Controlled for Controls {
+    fn execute(&mut self, command: Command) -> String {
+        match command {
+            Command::Help => crate::ctrl::HELP.to_owned(),
+            Command::Stats => self.stats_line(),
+            Command::High(high) => self.set_water(Some(high), None),
+            Command::Low(low) => self.set_water(None, Some(low)),
+            Command::Quit => {
+                // An error: it is stopping already.
+                let _ = self.quit.send(());
+                "stopping".to_owned()
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        self.tell_first_alerts();
+        let shared = Arc::clone(&self.status.shared);
+        let name = |socket: usize| Cow::Borrowed(shared.sockets[socket].as_str());
+        for line in shared.ledger.tell(now, name) {
+            crate::warning!("{line}");
+        }
+        if self.stats.is_due(now) {
+            let line = self.stats_line();
+            crate::info!("{line}");
+        }
+        self.stats.next().into_iter().chain(shared.ledger.next_due()).min()
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.is_asked()
+    }
+}
