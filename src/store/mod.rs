@@ -1,20 +1,62 @@
 //! The database: what a worker needs of it, and the two that there are.
+//!
+//! The tables are the Snort schema, version 107, with ours beside it (`schema/`). A batch becomes rows in `rows`,
+//! which know no database; `sqlite` and `postgres` write them.
+//!
+//! Invariants, for both databases:
+//! - The rows of a batch and the stream's new `last_seq` are committed together or not at all.
+//! - `last_seq` is only changed where the epoch is the one that `open_stream` gave and the old value is the one the
+//!   batch follows: nothing is stored twice, and nothing by a worker that was replaced.
+//! - cids of a sensor go on by one, without gap: `sensor.last_cid` moves in the same transaction.
+//! - After any error the transaction is rolled back, never committed.
+
+#![forbid(unsafe_code)]
+
+mod postgres;
+mod rows;
+mod signatures;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use url::Url;
 
 use crate::wire::{Item, StreamId};
 use std::fmt;
+use std::time::SystemTime;
+use url::Kind;
+
+/// The database at this address. Connects to nothing yet: `Store::check` and `Store::open_stream` do.
+pub fn open(url: &Url) -> Box<dyn Store> {
+    match &url.0 {
+        Kind::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone())),
+        Kind::Postgres(server) => Box::new(postgres::Postgres::new(server.clone())),
+    }
+}
 
 /// A database that alerts are stored in. One connection, used by one thread.
 pub trait Store: Send {
+    /// Connects once and creates what is missing in the schema, so that a program can say at its start what is
+    /// wrong. The connection is kept for `open_stream`.
+    ///
+    /// # Errors
+    ///
+    /// See `CheckError`.
+    fn check(&mut self) -> Result<(), CheckError>;
+
     /// Finds or makes the sensor's row and the stream's row, and takes the stream over: from now on no other
     /// worker can store anything of this stream (its epoch is raised by one). Connects, and creates what is
     /// missing in the schema, when that has not happened yet.
     ///
     /// `forgotten` is the last sequence number which the sensor no longer has (0 at the beginning). A stream that
-    /// the database does not know starts there.
+    /// the database does not know starts there. A stream that the database knows but whose `last_seq` is lower was
+    /// acknowledged by a database that has been lost since (restored from a backup): it goes on from `forgotten`, and
+    /// the gap becomes a row in `flop_loss`.
     ///
     /// # Errors
     ///
-    /// See `StoreError`.
+    /// See `StoreError`; waits some seconds at most for a lock which a dying worker still has.
     fn open_stream(
         &mut self,
         sensor: &SensorName,
@@ -71,9 +113,110 @@ pub struct Stored {
     pub last_cid: i64,
 }
 
+impl Batch<'_> {
+    /// The number of its last item.
+    fn last_seq(&self) -> u64 {
+        self.after_seq.saturating_add(self.items.len() as u64)
+    }
+
+    fn alerts(&self) -> impl Iterator<Item = &crate::alert::Alert<'_>> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Alert(alert) => Some(alert),
+            Item::Loss(_) => None,
+        })
+    }
+}
+
+impl Stored {
+    /// What becomes of `alerts` alerts, the last of which gets `last_cid`.
+    fn up_to(last_cid: i64, alerts: i64) -> Self {
+        Stored {
+            first_cid: last_cid - alerts + 1,
+            last_cid,
+        }
+    }
+}
+
+/// The rows of a batch; `signatures` are those of its alerts, in their order.
+fn rows_of<'a>(
+    stream: &OpenStream,
+    batch: &Batch<'a>,
+    first_cid: i64,
+    signatures: &[i64],
+) -> rows::Rows<'a> {
+    let mut rows = rows::Rows::default();
+    let mut alerts = (first_cid..).zip(signatures);
+    for (seq, item) in (batch.after_seq.saturating_add(1)..).zip(batch.items) {
+        match item {
+            Item::Alert(alert) => {
+                let (cid, signature) = alerts.next().expect("there is a signature for each alert");
+                rows.put_alert(stream.sid, cid, *signature, alert);
+            }
+            Item::Loss(loss) => rows.put_loss(stream.sid, stream.id, seq, loss),
+        }
+    }
+    rows
+}
+
+/// Another worker has raised the epoch or moved `last_seq`.
+fn fenced(stream: &OpenStream, batch: &Batch<'_>) -> StoreError {
+    StoreError::Fenced(format!(
+        "stream {} of sensor {} was taken over by another worker: it is no longer in epoch {} at number {}",
+        stream.id, stream.sid, stream.epoch, batch.after_seq
+    ))
+}
+
+/// Microseconds since 1970.
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Why `flop_loss` has a row for alerts which the sensor believes to be safe.
+fn gap_reason(count: i64) -> String {
+    format!(
+        "{count} items were acknowledged to the sensor, but this database does not have them; was it restored from a \
+         backup?"
+    )
+}
+
+/// The parts of a file in `schema/`: the name of a table and the statements that make it.
+fn parts(schema: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    schema
+        .split("\n-- table ")
+        .skip(1)
+        .filter_map(|part| part.split_once('\n'))
+}
+
+/// Why a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckError {
+    /// It cannot be reached now: to be tried again.
+    Away(String),
+    /// It will not be usable before somebody has changed something: a path, a password, a permission.
+    Final(String),
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (CheckError::Away(text) | CheckError::Final(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for CheckError {}
+
+impl From<CheckError> for StoreError {
+    /// Once alerts are waiting, no error of the database is a reason to end.
+    fn from(error: CheckError) -> Self {
+        let (CheckError::Away(text) | CheckError::Final(text)) = error;
+        StoreError::Away(text)
+    }
+}
+
 /// Why the database did not take something. The text names what was tried and what the system answered, and never
 /// contains a password.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// It cannot be reached, is locked, restarting, read-only, full ...: to be tried again. The connection is
     /// given up.
@@ -90,3 +233,5 @@ impl fmt::Display for StoreError {
         f.write_str(text)
     }
 }
+
+impl std::error::Error for StoreError {}

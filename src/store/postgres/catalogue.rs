@@ -1,0 +1,254 @@
+//! The tables in the server: which there are, how their columns are typed, and making what is missing.
+//!
+//! A database that another program made may have other types than ours (`int4` for `int8`, `varchar`, `timestamp`
+//! without time zone): what is there is read from the server's catalogue, and rows are written accordingly.
+
+#![forbid(unsafe_code)]
+
+use super::super::parts;
+use super::super::rows::Table;
+use super::super::signatures::Limits;
+use ::postgres::{Error, GenericClient};
+use std::collections::HashMap;
+
+const SCHEMA: &str = include_str!("../schema/postgres.sql");
+const VIEW: &str = include_str!("../schema/alerts_postgres.sql");
+
+/// Held while tables are made; any number that nobody else uses ("flop", "sche").
+const SCHEMA_LOCK: i64 = 0x666c_6f70_7363_6865;
+
+/// How a column's values are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int2,
+    Int4,
+    Int8,
+    Text(Limits),
+    /// With or without time zone: microseconds since 2000 in UTC in both.
+    Time,
+}
+
+/// What was found in the server.
+pub(super) struct Catalogue {
+    columns: HashMap<(String, String), Column>,
+    ascii_only: bool,
+}
+
+struct Column {
+    type_name: String,
+    /// `n` of `varchar(n)`.
+    chars: Option<usize>,
+}
+
+/// Why the database cannot be used.
+pub(super) enum Unfit {
+    Server(Error),
+    /// A sentence about its tables.
+    Tables(String),
+}
+
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Self {
+        Unfit::Server(error)
+    }
+}
+
+impl Catalogue {
+    /// Reads the catalogue; makes what is missing first, under a lock.
+    pub(super) fn complete(client: &mut ::postgres::Client) -> Result<Self, Unfit> {
+        let found = Catalogue::read(client)?;
+        if found.lacks_nothing() && found.view_is_current(client)? {
+            return Ok(found);
+        }
+        let mut transaction = client.transaction()?;
+        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
+        let found = Catalogue::read(&mut transaction)?;
+        found.create_tables(&mut transaction)?;
+        let found = Catalogue::read(&mut transaction)?;
+        found.create_view(&mut transaction)?;
+        transaction.commit()?;
+        Ok(found)
+    }
+
+    /// How the columns of a table are written.
+    pub(super) fn kinds(&self, table: Table) -> Result<Vec<Kind>, Unfit> {
+        table.columns().iter().map(|column| self.kind(table.name(), column)).collect()
+    }
+
+    /// What the column can hold of a signature's message.
+    pub(super) fn message_limits(&self) -> Limits {
+        let chars = self.column("signature", "sig_name").and_then(|column| column.chars);
+        Limits { chars, ascii_only: self.ascii_only }
+    }
+
+    fn read(client: &mut impl GenericClient) -> Result<Self, Error> {
+        let names: Vec<&str> = parts(SCHEMA).map(|(table, _)| table).collect();
+        let rows = client.query(
+            "SELECT c.relname::text, a.attname::text, t.typname::text, a.atttypmod
+             FROM unnest($1::text[]) AS wanted
+             JOIN pg_class c ON c.oid = to_regclass(wanted)
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             JOIN pg_type t ON t.oid = a.atttypid",
+            &[&names],
+        )?;
+        let columns = rows.iter().map(|row| {
+            let type_name: String = row.get(2);
+            let typmod: i32 = row.get(3);
+            let has_length = matches!(type_name.as_str(), "varchar" | "bpchar") && typmod >= 4;
+            let chars = has_length.then(|| usize::try_from(typmod - 4).unwrap_or(0));
+            ((row.get(0), row.get(1)), Column { type_name, chars })
+        });
+        let columns = columns.collect();
+        let encoding: String =
+            client.query_one("SELECT current_setting('server_encoding')", &[])?.get(0);
+        let ascii_only = !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII");
+        Ok(Catalogue { columns, ascii_only })
+    }
+
+    fn column(&self, table: &str, column: &str) -> Option<&Column> {
+        self.columns.get(&(table.to_owned(), column.to_owned()))
+    }
+
+    fn has(&self, table: &str) -> bool {
+        self.columns.keys().any(|(name, _)| name == table)
+    }
+
+    fn lacks_nothing(&self) -> bool {
+        parts(SCHEMA).all(|(table, _)| self.has(table))
+    }
+
+    fn kind(&self, table: &str, name: &str) -> Result<Kind, Unfit> {
+        let Some(column) = self.column(table, name) else {
+            return Err(Unfit::Tables(format!(
+                "its table {table} has no column {name}; is it another program's?"
+            )));
+        };
+        let (kind, fits) = match column.type_name.as_str() {
+            "int2" => (Kind::Int2, is_number(name)),
+            "int4" => (Kind::Int4, is_number(name)),
+            "int8" => (Kind::Int8, is_number(name)),
+            "text" | "varchar" | "bpchar" => {
+                let limits = Limits { chars: column.chars, ascii_only: self.ascii_only };
+                (Kind::Text(limits), is_text(name))
+            }
+            "timestamp" | "timestamptz" => (Kind::Time, is_time(name)),
+            _ => (Kind::Time, false),
+        };
+        match fits {
+            true => Ok(kind),
+            false => Err(Unfit::Tables(format!(
+                "its column {table}.{name} has the type {}, which cannot be written; the Snort schema has {}",
+                column.type_name,
+                if is_time(name) {
+                    "timestamp with time zone"
+                } else if is_text(name) {
+                    "text"
+                } else {
+                    "an integer"
+                }
+            ))),
+        }
+    }
+
+    fn create_tables(&self, client: &mut impl GenericClient) -> Result<(), Error> {
+        for (table, sql) in parts(SCHEMA).filter(|(table, _)| !self.has(table)) {
+            client.batch_execute(sql)?;
+            match table {
+                "data" => pack(client, "data", "data_payload")?,
+                "flop_event" => pack(client, "flop_event", "record")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn view_is_current(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
+        let comment = relation_alerts(client)?.map(|(_, comment)| comment);
+        Ok(comment.as_deref() == Some(&self.view_comment()))
+    }
+
+    fn create_view(&self, client: &mut impl GenericClient) -> Result<(), Unfit> {
+        if self.view_is_current(client)? {
+            return Ok(());
+        }
+        if let Some((kind, comment)) = relation_alerts(client)? {
+            if kind != "v" || !comment.starts_with(VIEW_COMMENT) {
+                return Err(Unfit::Tables(String::from(
+                    "it has a table or view `alerts` which is not ours; rename it",
+                )));
+            }
+            client.batch_execute("DROP VIEW alerts")?;
+        }
+        client.batch_execute(&self.view())?;
+        client.batch_execute(&format!("COMMENT ON VIEW alerts IS '{}'", self.view_comment()))?;
+        Ok(())
+    }
+
+    /// Times without time zone are in UTC: so we write them.
+    fn view(&self) -> String {
+        let timestamp = match self.column("event", "timestamp") {
+            Some(column) if column.type_name == "timestamp" => "(e.timestamp AT TIME ZONE 'UTC')",
+            _ => "e.timestamp",
+        };
+        VIEW.replace("{timestamp} AS", &format!("{timestamp} AS"))
+    }
+
+    /// Tells one state of the view from another.
+    fn view_comment(&self) -> String {
+        // FNV-1a.
+        let hash = self.view().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        format!("{VIEW_COMMENT} ({hash:016x})")
+    }
+}
+
+const VIEW_COMMENT: &str = "flop: one readable row per alert";
+
+/// Kind and comment of what has the view's name.
+fn relation_alerts(client: &mut impl GenericClient) -> Result<Option<(String, String)>, Error> {
+    let row = client.query_opt(
+        "SELECT relkind::text, coalesce(obj_description(oid, 'pg_class'), '')
+         FROM pg_class WHERE oid = to_regclass('alerts')",
+        &[],
+    )?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+/// Spares the server its slow attempt to compress long texts with pglz: 7.5 of 21.7 us per alert. lz4 costs a
+/// tenth of that and saves space; a server built without it (or older than 14) stores them as they are.
+fn pack(client: &mut impl GenericClient, table: &str, column: &str) -> Result<(), Error> {
+    let lz4: bool = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_settings
+                            WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals))",
+            &[],
+        )?
+        .get(0);
+    let how = if lz4 { "COMPRESSION lz4" } else { "STORAGE EXTERNAL" };
+    client.batch_execute(&format!("ALTER TABLE {table} ALTER COLUMN {column} SET {how}"))
+}
+
+fn is_time(column: &str) -> bool {
+    matches!(column, "timestamp" | "packet_time" | "from_time" | "to_time")
+}
+
+fn is_text(column: &str) -> bool {
+    matches!(
+        column,
+        "opt_data"
+            | "data_payload"
+            | "src"
+            | "dst"
+            | "action"
+            | "interface"
+            | "app_proto"
+            | "record"
+            | "stream"
+            | "reason"
+    )
+}
+
+fn is_number(column: &str) -> bool {
+    !is_time(column) && !is_text(column)
+}
