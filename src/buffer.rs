@@ -108,7 +108,10 @@ impl Chunk {
     /// A chunk of items that lie one after another.
     pub fn of(bytes: Vec<u8>) -> Chunk {
         let items = split(&bytes).count();
-        Chunk { items: u32::try_from(items).expect("an item has 4 bytes at least"), bytes }
+        Chunk {
+            items: u32::try_from(items).expect("an item has 4 bytes at least"),
+            bytes,
+        }
     }
 
     fn has_room(&self, item: &[u8]) -> bool {
@@ -511,10 +514,7 @@ mod tests {
             Water::new(100, 9900).unwrap_err(),
             "HighWater 100 is not above LowWater 9900"
         );
-        assert_eq!(
-            Water::new(1, 0).unwrap_err(),
-            "LowWater must be at least 1"
-        );
+        assert_eq!(Water::new(1, 0).unwrap_err(), "LowWater must be at least 1");
         assert!(Water::new(5, 5).is_err());
         assert!(Water::new(HIGH_WATER_MAX + 1, 1).is_err());
         assert!(Water::new(2, 1).is_ok());

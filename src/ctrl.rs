@@ -88,7 +88,10 @@ pub struct Periodic {
 impl Periodic {
     /// First due one period from now; `None`: never.
     pub fn new(every: Option<Duration>) -> Periodic {
-        Periodic { every, next: every.map(|every| Instant::now() + every) }
+        Periodic {
+            every,
+            next: every.map(|every| Instant::now() + every),
+        }
     }
 
     /// Whether it is due; then it is due again a period later.
@@ -307,19 +310,33 @@ mod tests {
     #[test]
     fn commands_are_words_and_numbers() {
         assert_eq!(Command::parse("help"), Ok(Some(Command::Help)));
-        assert_eq!(Command::parse("  high   20000 "), Ok(Some(Command::High(20_000))));
+        assert_eq!(
+            Command::parse("  high   20000 "),
+            Ok(Some(Command::High(20_000)))
+        );
         assert_eq!(Command::parse("low 1"), Ok(Some(Command::Low(1))));
         assert_eq!(Command::parse(" \t"), Ok(None));
     }
 
     #[test]
     fn what_is_unknown_gets_one_line_that_says_what_is_known() {
-        for line in ["hihg 3", "high", "high 3 4", "stats now", "QUIT", &"x".repeat(900)] {
+        for line in [
+            "hihg 3",
+            "high",
+            "high 3 4",
+            "stats now",
+            "QUIT",
+            &"x".repeat(900),
+        ] {
             let answer = Command::parse(line).unwrap_err();
             assert!(answer.ends_with(HELP), "{answer}");
             assert!(answer.len() < 200);
         }
-        assert!(Command::parse("high -1").unwrap_err().contains("needs a number"));
+        assert!(
+            Command::parse("high -1")
+                .unwrap_err()
+                .contains("needs a number")
+        );
     }
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<Result<String, TooLong>> {
@@ -334,7 +351,10 @@ mod tests {
     fn several_commands_in_one_write_and_one_in_several_writes_are_the_same() {
         let expected = [Ok("stats".to_owned()), Ok("high 5".to_owned())];
         assert_eq!(lines_of(&[b"stats\nhigh 5\n"]), expected);
-        assert_eq!(lines_of(&[b"sta", b"ts\nhi", b"gh 5", b"\n", b"qu"]), expected);
+        assert_eq!(
+            lines_of(&[b"sta", b"ts\nhi", b"gh 5", b"\n", b"qu"]),
+            expected
+        );
     }
 
     #[test]
@@ -342,7 +362,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
         for _ in 0..1024 {
-            lines.feed(&[b'x'; 1024], &mut |line| seen.push(line.map(str::to_owned)));
+            lines.feed(&[b'x'; 1024], &mut |line| {
+                seen.push(line.map(str::to_owned))
+            });
         }
         assert!(lines.begun.capacity() <= 2 * LINE_BYTES_MAX);
         lines.feed(b"\nstats\n", &mut |line| seen.push(line.map(str::to_owned)));

@@ -32,7 +32,11 @@ impl Served {
     /// writable.
     pub fn bind(what: &str, path: &Path) -> Result<Served, Error> {
         let refused = |answer: String, advice: &str| {
-            Error::start(format!("cannot bind {what} {}", path.display()), answer, advice)
+            Error::start(
+                format!("cannot bind {what} {}", path.display()),
+                answer,
+                advice,
+            )
         };
         remove_left_over(path).map_err(|(answer, advice)| refused(answer, advice))?;
         let socket = UnixDatagram::bind(path).map_err(|error| {
@@ -44,7 +48,11 @@ impl Served {
             refused(error.to_string(), advice)
         })?;
         let file = fs::symlink_metadata(path).map_err(|error| refused(error.to_string(), ""))?;
-        Ok(Served { socket, path: path.to_owned(), file: (file.dev(), file.ino()) })
+        Ok(Served {
+            socket,
+            path: path.to_owned(),
+            file: (file.dev(), file.ino()),
+        })
     }
 
     /// Where it is.
@@ -114,7 +122,10 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
             "stop that one first, or name another socket",
         )),
         Err(answer) => Err((
-            format!("what is there cannot be probed: {}", answer.map_or("unknown error", Errno::desc)),
+            format!(
+                "what is there cannot be probed: {}",
+                answer.map_or("unknown error", Errno::desc)
+            ),
             "remove it, or name another place",
         )),
     }
@@ -168,6 +179,9 @@ mod tests {
         let mut buffer = [0; 10];
         assert_eq!(served.receive(&mut buffer).unwrap(), 100);
         assert_eq!(buffer, [7; 10]);
-        assert_eq!(served.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            served.receive(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
     }
 }

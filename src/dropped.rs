@@ -30,7 +30,10 @@ impl<'a> Dropped<'a> {
     /// The record of `alert`, which `sensor` dropped for `reason`.
     pub fn new(alert: &'a Alert<'_>, sensor: &'a SensorName, reason: &'a str) -> Dropped<'a> {
         let ports = match alert.flow.map(|flow| flow.transport) {
-            Some(Transport::Ports { source, destination }) => Some((source, destination)),
+            Some(Transport::Ports {
+                source,
+                destination,
+            }) => Some((source, destination)),
             _ => None,
         };
         Dropped {
@@ -105,13 +108,19 @@ mod tests {
                 src: [192, 0, 2, 1].into(),
                 dst: [192, 0, 2, 2].into(),
                 proto: 17,
-                transport: Transport::Ports { source: 53, destination: 1024 },
+                transport: Transport::Ports {
+                    source: 53,
+                    destination: 1024,
+                },
             }),
             packet: None,
             payload: Payload::None,
             record: b"",
         };
-        let sensor = SensorName { name: "s1".into(), interface: "eth0".into() };
+        let sensor = SensorName {
+            name: "s1".into(),
+            interface: "eth0".into(),
+        };
         let json = Dropped::new(&alert, &sensor, "HighWater").json();
         assert_eq!(
             json,

@@ -47,7 +47,10 @@ pub fn line(level: Level, text: fmt::Arguments<'_>) {
 
 /// Shows control characters, and U+2028 and the like, as escapes.
 pub fn escaped(text: &str) -> String {
-    let harmless = |char: char| !char.is_control() && !matches!(char, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmless = |char: char| {
+        !char.is_control()
+            && !matches!(char, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if text.chars().all(harmless) {
         return text.to_owned();
     }
@@ -147,6 +150,10 @@ mod tests {
         assert_eq!(limiter.told(start + LINE_EVERY / 2), None);
         assert_eq!(limiter.next_due(), Some(start + LINE_EVERY));
         assert_eq!(limiter.due(start + LINE_EVERY), Some(2));
-        assert_eq!(limiter.due(start + LINE_EVERY * 2), None, "nothing is untold");
+        assert_eq!(
+            limiter.due(start + LINE_EVERY * 2),
+            None,
+            "nothing is untold"
+        );
     }
 }

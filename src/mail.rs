@@ -37,7 +37,9 @@ impl Printer {
     ///
     /// As `Served::bind`.
     pub fn open(path: &Path) -> Result<Printer, Error> {
-        Ok(Printer { socket: Served::bind("drop socket", path)? })
+        Ok(Printer {
+            socket: Served::bind("drop socket", path)?,
+        })
     }
 
     /// Starts the thread.
@@ -46,7 +48,8 @@ impl Printer {
     ///
     /// The system has no room for a thread or a descriptor.
     pub fn start(self) -> Result<Running, Error> {
-        let waker = Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""))?;
+        let waker =
+            Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""))?;
         let mut running = Running {
             crew: Crew::default(),
             stop: Arc::default(),
@@ -54,7 +57,9 @@ impl Printer {
             records: Arc::default(),
         };
         let (stop, records) = (Arc::clone(&running.stop), Arc::clone(&running.records));
-        running.crew.spawn("drop-print", move || print_all(&self.socket, &waker, &stop, &records))?;
+        running.crew.spawn("drop-print", move || {
+            print_all(&self.socket, &waker, &stop, &records)
+        })?;
         Ok(running)
     }
 }
@@ -69,7 +74,8 @@ impl Running {
     pub fn stop(self) -> String {
         self.stop.store(true, Ordering::SeqCst);
         self.waker.wake();
-        self.crew.join_until(Instant::now() + Duration::from_secs(2));
+        self.crew
+            .join_until(Instant::now() + Duration::from_secs(2));
         format!("{} records came", self.records.load(Ordering::SeqCst))
     }
 }

@@ -35,8 +35,9 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()>
     let timeout = match timeout {
         None => PollTimeout::NONE,
         // Rounded up: a wait for 0.4 ms must not become a busy loop.
-        Some(timeout) => PollTimeout::try_from(timeout + Duration::from_micros(999))
-            .unwrap_or(PollTimeout::MAX),
+        Some(timeout) => {
+            PollTimeout::try_from(timeout + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+        }
     };
     match nix::poll::poll(fds, timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),

@@ -22,10 +22,20 @@ const DRAIN_SECS_MAX: u64 = 3_600;
 
 /// Takes the alerts of the IDS on this sensor and ships them to servsock.
 #[derive(Debug, Parser)]
-#[command(name = "sockserv", version, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "sockserv",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 pub struct Sockserv {
     /// Unix datagram socket to make for the IDS; may be given several times
-    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = "/tmp/snort")]
+    #[arg(
+        short = 's',
+        long = "socket",
+        value_name = "SOCKET",
+        default_value = "/tmp/snort"
+    )]
     sockets: Vec<PathBuf>,
     /// Host that runs servsock
     #[arg(short = 'S', long, value_name = "SERVER", default_value = "127.0.0.1")]
@@ -37,7 +47,13 @@ pub struct Sockserv {
     #[arg(short = 'N', long, value_name = "NAME")]
     sensor_name: Option<String>,
     /// Interface on which the IDS sniffs; together with the name it should be unique
-    #[arg(short = 'I', long, value_name = "INTERFACE", default_value = "", hide_default_value = true)]
+    #[arg(
+        short = 'I',
+        long,
+        value_name = "INTERFACE",
+        default_value = "",
+        hide_default_value = true
+    )]
     interface: String,
     /// Buffered alerts from where on the newest are dropped
     #[arg(short = 'H', long, value_name = "HIGH", default_value_t = Water::default().high())]
@@ -144,7 +160,10 @@ impl Sockserv {
             check_socket_path(socket)?;
         }
         if let Some(twice) = first_twice(&self.sockets) {
-            return Err(Error::Usage(format!("-s {} is given twice", twice.display())));
+            return Err(Error::Usage(format!(
+                "-s {} is given twice",
+                twice.display()
+            )));
         }
         let name = match self.sensor_name {
             Some(name) => name,
@@ -160,8 +179,14 @@ impl Sockserv {
         });
         Ok(SensorConfig {
             sockets: self.sockets,
-            server: Server { host: self.server, port: self.port },
-            sensor: SensorName { name, interface: self.interface },
+            server: Server {
+                host: self.server,
+                port: self.port,
+            },
+            sensor: SensorName {
+                name,
+                interface: self.interface,
+            },
             water: water(self.high_water, self.low_water)?,
             drops: match (self.quiet, self.drop_socket) {
                 (true, _) => Drops::Quiet,
@@ -186,7 +211,12 @@ impl Sockserv {
 
 /// Receives the alerts of all sensors and writes them to a database, a worker process per sensor.
 #[derive(Debug, Parser)]
-#[command(name = "servsock", version, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "servsock",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 pub struct Servsock {
     /// TCP port to listen on; 0 takes a free one and says which
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = PORT)]
@@ -245,7 +275,10 @@ impl Servsock {
     /// A sentence about the first that is refused.
     pub fn validate(self) -> Result<CentralConfig, Error> {
         Ok(CentralConfig {
-            listen: Server { host: self.listen, port: self.port },
+            listen: Server {
+                host: self.listen,
+                port: self.port,
+            },
             db: Url::parse(&self.db).map_err(|error| Error::Usage(format!("--db: {error}")))?,
             water: water(self.high_water, self.low_water)?,
             stats_every: self.stats.map(Duration::from_secs),
@@ -257,7 +290,12 @@ impl Servsock {
 
 /// Receives what sockserv dropped, and prints it.
 #[derive(Debug, Parser)]
-#[command(name = "drop", version, disable_version_flag = true, max_term_width = 100)]
+#[command(
+    name = "drop",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100
+)]
 pub struct Drop {
     /// Unix datagram socket to make; sockserv's -D names the same
     #[arg(short = 's', long, value_name = "SOCKET", default_value = "/tmp/drop")]
@@ -297,12 +335,20 @@ fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {
 
 fn first_twice(paths: &[PathBuf]) -> Option<&PathBuf> {
     let (last, before) = paths.split_last()?;
-    before.iter().find(|path| *path == last).or_else(|| first_twice(before))
+    before
+        .iter()
+        .find(|path| *path == last)
+        .or_else(|| first_twice(before))
 }
 
 fn host_name() -> Result<String, Error> {
-    let name = nix::unistd::gethostname()
-        .map_err(|errno| Error::start("cannot ask for the host name", errno.desc(), "give a sensor name with -N"))?;
+    let name = nix::unistd::gethostname().map_err(|errno| {
+        Error::start(
+            "cannot ask for the host name",
+            errno.desc(),
+            "give a sensor name with -N",
+        )
+    })?;
     Ok(name.to_string_lossy().into_owned())
 }
 
@@ -313,7 +359,9 @@ mod tests {
 
     fn sockserv(args: &[&str]) -> Result<SensorConfig, Error> {
         let args = std::iter::once("sockserv").chain(args.iter().copied());
-        Sockserv::try_parse_from(args).map_err(|error| Error::Usage(error.to_string()))?.validate()
+        Sockserv::try_parse_from(args)
+            .map_err(|error| Error::Usage(error.to_string()))?
+            .validate()
     }
 
     #[test]
@@ -338,9 +386,15 @@ mod tests {
     fn wrong_values_are_refused_with_a_sentence() {
         let long = format!("/{}", "x".repeat(107));
         for (args, sentence) in [
-            (vec!["-H", "100"], "HighWater 100 is not above LowWater 9900"),
+            (
+                vec!["-H", "100"],
+                "HighWater 100 is not above LowWater 9900",
+            ),
             (vec!["-s", &long], "has 108 bytes"),
-            (vec!["-s", "/a", "-s", "/b", "-s", "/a"], "-s /a is given twice"),
+            (
+                vec!["-s", "/a", "-s", "/b", "-s", "/a"],
+                "-s /a is given twice",
+            ),
             (vec!["-N", ""], "sensor name (-N) of 0 bytes"),
             (vec!["-N", "a\nb"], "control character"),
             (vec!["-p", "70000"], "70000"),

@@ -135,14 +135,22 @@ impl Control {
     /// Standard input is no socket: somebody else started this.
     pub fn inherited() -> Result<Control, Error> {
         let refused = |answer: &str| {
-            Error::start("cannot be a worker", answer, "only servsock itself starts --worker")
+            Error::start(
+                "cannot be a worker",
+                answer,
+                "only servsock itself starts --worker",
+            )
         };
         let stdin = io::stdin();
-        let kind = nix::sys::socket::getsockopt(&stdin.as_fd(), nix::sys::socket::sockopt::SockType);
+        let kind =
+            nix::sys::socket::getsockopt(&stdin.as_fd(), nix::sys::socket::sockopt::SockType);
         if kind != Ok(SockType::SeqPacket) {
             return Err(refused("standard input is no control connection"));
         }
-        let owned = stdin.as_fd().try_clone_to_owned().map_err(|error| refused(&error.to_string()))?;
+        let owned = stdin
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| refused(&error.to_string()))?;
         Ok(Control(owned))
     }
 }
@@ -203,7 +211,10 @@ pub fn who_serves(path: &Path) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else {
+        let Some(pid) = name
+            .to_str()
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        else {
             continue;
         };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {

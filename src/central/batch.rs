@@ -20,7 +20,9 @@ pub(super) fn decode<'a>(chunks: &'a [Chunk]) -> Vec<Item<'a>> {
 
 /// A loss of one alert, now.
 pub(super) fn lost(reason: String) -> Item<'static> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let now_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
     let end = reason.floor_char_boundary(item::REASON_BYTES_MAX);
     Item::Loss(Loss {
@@ -33,8 +35,10 @@ pub(super) fn lost(reason: String) -> Item<'static> {
 
 /// How many alerts there are, and how many the loss records speak of.
 pub(super) fn count(items: &[Item<'_>]) -> (u64, u64) {
-    items.iter().fold((0, 0), |(alerts, lost), item| match item {
-        Item::Alert(_) => (alerts + 1, lost),
-        Item::Loss(loss) => (alerts, lost.saturating_add(loss.count)),
-    })
+    items
+        .iter()
+        .fold((0, 0), |(alerts, lost), item| match item {
+            Item::Alert(_) => (alerts + 1, lost),
+            Item::Loss(loss) => (alerts, lost.saturating_add(loss.count)),
+        })
 }

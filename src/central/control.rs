@@ -42,8 +42,16 @@ pub(super) fn requests(waker: Waker) -> (Requests, MasterRequests) {
     let (send, receive) = unbounded();
     let stop = Arc::new(AtomicBool::new(false));
     (
-        Requests { send, waker: waker.clone(), stop: Arc::clone(&stop) },
-        MasterRequests { receive, waker, stop },
+        Requests {
+            send,
+            waker: waker.clone(),
+            stop: Arc::clone(&stop),
+        },
+        MasterRequests {
+            receive,
+            waker,
+            stop,
+        },
     )
 }
 

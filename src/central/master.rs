@@ -118,16 +118,31 @@ impl Master {
     /// The numbers of the workers that sent something, and whether somebody wants to connect.
     fn wait(&mut self, accepting: bool) -> (Vec<usize>, bool) {
         let now = Instant::now();
-        let strangers = self.workers.iter().filter(|worker| worker.sensor.is_none()).count();
+        let strangers = self
+            .workers
+            .iter()
+            .filter(|worker| worker.sensor.is_none())
+            .count();
         let room = strangers < STRANGERS_MAX && self.workers.len() < WORKERS_MAX;
         let accepting = accepting && room && self.accept_again.is_none_or(|again| again <= now);
-        let mut due: Vec<Instant> =
-            self.workers.iter().filter(|worker| !worker.gone).filter_map(|worker| worker.kill_at).collect();
+        let mut due: Vec<Instant> = self
+            .workers
+            .iter()
+            .filter(|worker| !worker.gone)
+            .filter_map(|worker| worker.kill_at)
+            .collect();
         due.extend(self.accept_again.filter(|again| *again > now));
         due.extend(self.strangers_gone.next_due());
-        let wait = due.into_iter().min().map(|due| due.saturating_duration_since(now));
+        let wait = due
+            .into_iter()
+            .min()
+            .map(|due| due.saturating_duration_since(now));
         let mut fds: Vec<PollFd> = vec![net::readable(&self.requests.waker)];
-        fds.extend(self.workers.iter().map(|worker| net::readable(&worker.control)));
+        fds.extend(
+            self.workers
+                .iter()
+                .map(|worker| net::readable(&worker.control)),
+        );
         if accepting {
             fds.push(net::readable(&self.listener));
         }
@@ -136,7 +151,9 @@ impl Master {
             std::thread::sleep(ACCEPT_PAUSE);
         }
         let workers = &fds[1..=self.workers.len()];
-        let ready = (0..workers.len()).filter(|number| net::is_ready(&workers[*number])).collect();
+        let ready = (0..workers.len())
+            .filter(|number| net::is_ready(&workers[*number]))
+            .collect();
         let knocking = accepting && fds.last().is_some_and(net::is_ready);
         (ready, knocking)
     }
@@ -149,14 +166,19 @@ impl Master {
             }
             Request::Water(water) => {
                 self.water = water;
-                self.tell_all(&ToWorker::Water { high: water.high(), low: water.low() });
+                self.tell_all(&ToWorker::Water {
+                    high: water.high(),
+                    low: water.low(),
+                });
             }
         }
     }
 
     fn numbers(&self) -> Numbers {
         let mut sum = self.ended;
-        self.workers.iter().for_each(|worker| sum.add(worker.numbers));
+        self.workers
+            .iter()
+            .for_each(|worker| sum.add(worker.numbers));
         sum
     }
 
@@ -169,7 +191,9 @@ impl Master {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     if let Err(error) = self.start(&stream, peer) {
-                        self.tell_accept_error(&format!("cannot start a worker for {peer}: {error}"));
+                        self.tell_accept_error(&format!(
+                            "cannot start a worker for {peer}: {error}"
+                        ));
                         return;
                     }
                 }
@@ -180,7 +204,11 @@ impl Master {
                     return;
                 }
             }
-            let strangers = self.workers.iter().filter(|worker| worker.sensor.is_none()).count();
+            let strangers = self
+                .workers
+                .iter()
+                .filter(|worker| worker.sensor.is_none())
+                .count();
             if strangers >= STRANGERS_MAX {
                 return;
             }
@@ -191,7 +219,9 @@ impl Master {
         let now = Instant::now();
         self.accept_again = Some(now + ACCEPT_PAUSE);
         if let Some(count) = self.accept_errors.told(now) {
-            crate::err!("{text} ({count} times); the next try is in a second, the sensor keeps its alerts");
+            crate::err!(
+                "{text} ({count} times); the next try is in a second, the sensor keeps its alerts"
+            );
         }
     }
 
@@ -242,7 +272,12 @@ impl Master {
 
     fn understand(&mut self, number: usize, message: FromWorker) {
         match message {
-            FromWorker::Hello { name, interface, stream, program } => {
+            FromWorker::Hello {
+                name,
+                interface,
+                stream,
+                program,
+            } => {
                 self.supersede(&stream);
                 let worker = &mut self.workers[number];
                 let sensor = SensorName { name, interface };
@@ -266,7 +301,10 @@ impl Master {
     /// the new one has taken the stream over in the database.
     fn supersede(&mut self, stream: &str) {
         for worker in &mut self.workers {
-            let same = worker.sensor.as_ref().is_some_and(|(_, theirs)| theirs == stream);
+            let same = worker
+                .sensor
+                .as_ref()
+                .is_some_and(|(_, theirs)| theirs == stream);
             if same && worker.bye.is_none() && worker.kill_at.is_none() {
                 worker.tell(&ToWorker::Superseded);
                 worker.kill_at = Some(Instant::now() + SUPERSEDED_SECS_MAX);
@@ -308,7 +346,10 @@ impl Master {
             (None, Err(error)) => format!("worker {}: {error}", worker.child.id()),
         };
         let numbers = worker.numbers;
-        self.ended.add(Numbers { buffered: 0, ..numbers });
+        self.ended.add(Numbers {
+            buffered: 0,
+            ..numbers
+        });
         match &worker.sensor {
             Some((sensor, _)) => crate::notice!(
                 "sensor {} left after {} s: {why}; received {}, stored {}",

@@ -30,7 +30,12 @@ pub(super) enum ToWorker {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromWorker {
     /// The handshake's first half: who the sensor is.
-    Hello { name: String, interface: String, stream: String, program: String },
+    Hello {
+        name: String,
+        interface: String,
+        stream: String,
+        program: String,
+    },
     /// The numbers of this connection, after they changed.
     Numbers(Numbers),
     /// The last message: why the connection ended.

@@ -49,18 +49,26 @@ impl Inputs {
     pub fn open(config: &CentralConfig) -> Result<Inputs, Error> {
         let listener = net::listen(&config.listen.host, config.listen.port).map_err(|error| {
             let advice = match error.kind() {
-                std::io::ErrorKind::AddrInUse => "is another servsock running? -p takes another port",
+                std::io::ErrorKind::AddrInUse => {
+                    "is another servsock running? -p takes another port"
+                }
                 std::io::ErrorKind::AddrNotAvailable => "--listen takes an address of this machine",
-                std::io::ErrorKind::PermissionDenied => "ports below 1024 are for root; -p takes another one",
+                std::io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 are for root; -p takes another one"
+                }
                 _ => "",
             };
             Error::start(format!("cannot listen on {}", config.listen), error, advice)
         })?;
         let fifo = Fifo::create(&config.control)?;
-        match store::check(&config.db) {
+        match store::open(&config.db).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
             Err(store::CheckError::Final(error)) => {
-                return Err(Error::start(format!("cannot use the database {}", config.db), error, ""));
+                return Err(Error::start(
+                    format!("cannot use the database {}", config.db),
+                    error,
+                    "",
+                ));
             }
             Err(store::CheckError::Away(error)) => crate::warning!(
                 "the database {} is away: {error}; the sensors keep their alerts until it is there",
@@ -87,7 +95,8 @@ impl Central {
     ///
     /// The system has no room for a thread or a descriptor.
     pub fn start(inputs: Inputs, config: &CentralConfig) -> Result<Central, Error> {
-        let waker = || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
+        let waker =
+            || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
         let (requests, master_requests) = control::requests(waker()?);
         let control_waker = waker()?;
         let (quit_send, quit) = unbounded();
@@ -97,16 +106,28 @@ impl Central {
             Err(error) => crate::warning!("listening, but where is unknown: {error}"),
         }
         let mut crew = Crew::default();
-        let master =
-            master::Master::new(inputs.listener, config.clone(), master_requests, control_waker.clone());
+        let master = master::Master::new(
+            inputs.listener,
+            config.clone(),
+            master_requests,
+            control_waker.clone(),
+        );
         crew.spawn("central-main", move || {
             // The receiver lives as long as `Central`.
             let _ = ended_send.send(master.run());
         })?;
         let controls = control::Controls::new(config, requests.clone(), quit_send);
         let fifo = inputs.fifo;
-        crew.spawn("central-ctrl", move || ctrl::run(fifo, &control_waker, controls))?;
-        Ok(Central { crew, requests, ended, quit, drain: config.drain })
+        crew.spawn("central-ctrl", move || {
+            ctrl::run(fifo, &control_waker, controls)
+        })?;
+        Ok(Central {
+            crew,
+            requests,
+            ended,
+            quit,
+            drain: config.drain,
+        })
     }
 
     /// Waits for a reason to stop, and names it.

@@ -85,11 +85,25 @@ impl Worker {
             Ok(Received::Message(message, Some(descriptor))) => {
                 (message, process::into_tcp(descriptor))
             }
-            other => return Err(refused(format!("no connection came from the master: {other:?}"))),
+            other => {
+                return Err(refused(format!(
+                    "no connection came from the master: {other:?}"
+                )));
+            }
         };
         let (db, high, low, drain_secs) = match serde_json::from_slice(&message) {
-            Ok(ToWorker::Start { db, high, low, drain_secs, .. }) => (db, high, low, drain_secs),
-            _ => return Err(refused("the master's first message is not Start".to_owned())),
+            Ok(ToWorker::Start {
+                db,
+                high,
+                low,
+                drain_secs,
+                ..
+            }) => (db, high, low, drain_secs),
+            _ => {
+                return Err(refused(
+                    "the master's first message is not Start".to_owned(),
+                ));
+            }
         };
         let io = |error: std::io::Error| refused(error.to_string());
         let water = Water::new(high, low).map_err(refused)?;
@@ -104,7 +118,10 @@ impl Worker {
             connection: Connection::new(connection).map_err(io)?,
             db: Url::parse(&db).map_err(refused)?,
             drain: Duration::from_secs(drain_secs),
-            phase: Phase::Handshake { until: now + Duration::from_secs(HANDSHAKE_SECS_MAX), intake },
+            phase: Phase::Handshake {
+                until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
+                intake,
+            },
             gauge,
             writer: Handle {
                 crew: Crew::default(),
@@ -158,10 +175,15 @@ impl Worker {
             due.push(self.reported.1 + REPORT_EVERY);
         }
         match self.phase {
-            Phase::Handshake { until, .. } | Phase::Draining { until: Some(until) } => due.push(until),
+            Phase::Handshake { until, .. } | Phase::Draining { until: Some(until) } => {
+                due.push(until)
+            }
             _ => {}
         }
-        let wait = due.into_iter().min().map(|due| due.saturating_duration_since(now));
+        let wait = due
+            .into_iter()
+            .min()
+            .map(|due| due.saturating_duration_since(now));
         let reading = self.is_reading();
         let mut fds = vec![
             net::readable(&self.control),
@@ -235,12 +257,14 @@ impl Worker {
                         stored: stream.last_seq,
                         sid: stream.sid,
                     }));
-                    self.phase = match std::mem::replace(&mut self.phase, Phase::Draining { until: None }) {
-                        Phase::Opening { intake } => {
-                            Phase::Streaming { expected: Expected::after(stream.last_seq), intake }
-                        }
-                        other => other,
-                    };
+                    self.phase =
+                        match std::mem::replace(&mut self.phase, Phase::Draining { until: None }) {
+                            Phase::Opening { intake } => Phase::Streaming {
+                                expected: Expected::after(stream.last_seq),
+                                intake,
+                            },
+                            other => other,
+                        };
                 }
                 Event::Committed(committed) => {
                     self.database_away = false;
@@ -280,7 +304,10 @@ impl Worker {
                 }
                 (Lost::Closed, Phase::Handshake { .. }) => {
                     let half = self.connection.unparsed();
-                    self.end(&format!("it was closed after {half} bytes, before its HELLO"), None);
+                    self.end(
+                        &format!("it was closed after {half} bytes, before its HELLO"),
+                        None,
+                    );
                 }
                 _ => self.end(&lost.to_string(), None),
             }
@@ -302,8 +329,16 @@ impl Worker {
             self.heard = Instant::now();
             match (frame, &mut self.phase) {
                 (Frame::Hello(hello), Phase::Handshake { .. }) => self.begin(hello),
-                (Frame::Items { first, count, bytes }, Phase::Streaming { expected, intake }) => {
-                    let alerts = take_items(expected, intake, first, count, bytes).map_err(Lost::Protocol)?;
+                (
+                    Frame::Items {
+                        first,
+                        count,
+                        bytes,
+                    },
+                    Phase::Streaming { expected, intake },
+                ) => {
+                    let alerts = take_items(expected, intake, first, count, bytes)
+                        .map_err(Lost::Protocol)?;
                     self.numbers.received += alerts;
                     self.paused = self.gauge.is_high();
                 }
@@ -316,7 +351,9 @@ impl Worker {
                 (_, Phase::Draining { .. }) => return Ok(()),
                 (other, _) => {
                     let kind = net::kind_of(&other);
-                    return Err(Lost::Protocol(DecodeError(format!("{kind:?} out of order"))));
+                    return Err(Lost::Protocol(DecodeError(format!(
+                        "{kind:?} out of order"
+                    ))));
                 }
             }
         }
@@ -351,20 +388,28 @@ impl Worker {
             Phase::Opening { .. } | Phase::Streaming { .. }
                 if !self.paused && now >= self.heard + Duration::from_secs(SILENCE_SECS_MAX) =>
             {
-                self.end(&format!("nothing was heard of it for {SILENCE_SECS_MAX} s"), None);
+                self.end(
+                    &format!("nothing was heard of it for {SILENCE_SECS_MAX} s"),
+                    None,
+                );
             }
             _ => {}
         }
         if now >= self.heartbeat_due {
             self.heartbeat_due = now + Duration::from_secs(HEARTBEAT_SECS);
             if matches!(self.phase, Phase::Opening { .. } | Phase::Streaming { .. }) {
-                self.connection.queue(&Frame::State { database_away: self.database_away });
+                self.connection.queue(&Frame::State {
+                    database_away: self.database_away,
+                });
             }
         }
     }
 
     fn numbers(&self) -> Numbers {
-        Numbers { buffered: self.gauge.counts().held, ..self.numbers }
+        Numbers {
+            buffered: self.gauge.counts().held,
+            ..self.numbers
+        }
     }
 
     fn report(&mut self) {
@@ -398,7 +443,10 @@ impl Handle {
     /// The thread has dropped its end of the channel, and all it said was heard.
     fn is_done(&self) -> bool {
         self.events.is_empty()
-            && matches!(self.events.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+            && matches!(
+                self.events.try_recv(),
+                Err(crossbeam_channel::TryRecvError::Disconnected)
+            )
     }
 
     fn order(&self, order: Order) {
@@ -445,14 +493,19 @@ fn take_items(
     while !rest.is_empty() {
         let length = item::length(rest)?.filter(|length| *length <= rest.len());
         let Some(length) = length else {
-            return Err(DecodeError(format!("{count} items of which the last is cut")));
+            return Err(DecodeError(format!(
+                "{count} items of which the last is cut"
+            )));
         };
         let (item, behind) = rest.split_at(length);
         items.push(item);
         rest = behind;
     }
     if items.len() != count as usize {
-        return Err(DecodeError(format!("{} items that say they are {count}", items.len())));
+        return Err(DecodeError(format!(
+            "{} items that say they are {count}",
+            items.len()
+        )));
     }
     let skip = expected.take(first, count)?;
     let new = &items[skip..];

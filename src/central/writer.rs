@@ -73,7 +73,10 @@ pub(super) struct Writer {
 struct Ended;
 
 impl Writer {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the worker that owns all of them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the worker that owns all of them"
+    )]
     pub(super) fn new(
         db: Url,
         sensor: SensorName,
@@ -117,7 +120,9 @@ impl Writer {
             drop(items);
             let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
             self.outlet.acknowledge(count);
-            chunks.into_iter().for_each(|chunk| self.outlet.recycle(chunk));
+            chunks
+                .into_iter()
+                .for_each(|chunk| self.outlet.recycle(chunk));
             self.receiver.wake();
         }
         Ok(())
@@ -167,7 +172,9 @@ impl Writer {
         let mut retry = RETRY_FIRST;
         loop {
             let opened = match last {
-                None => self.store.open_stream(&self.sensor, self.stream, self.forgotten),
+                None => self
+                    .store
+                    .open_stream(&self.sensor, self.stream, self.forgotten),
                 Some(last) => self.store.resume_stream(&self.sensor, last),
             };
             match opened {
@@ -259,7 +266,12 @@ impl Writer {
         }
     }
 
-    fn halve(&mut self, stream: &mut OpenStream, items: &[Item<'_>], why: &str) -> Result<(), Ended> {
+    fn halve(
+        &mut self,
+        stream: &mut OpenStream,
+        items: &[Item<'_>],
+        why: &str,
+    ) -> Result<(), Ended> {
         if let [bad] = items {
             crate::err!(
                 "sensor \"{}\": an alert is refused by the database and recorded as lost ({}): {why}",
@@ -276,14 +288,26 @@ impl Writer {
 
     fn tell_committed(&self, last_seq: u64, first_cid: i64, last_cid: i64, items: &[Item<'_>]) {
         let (alerts, lost) = batch::count(items);
-        self.tell(Event::Committed(Committed { last_seq, first_cid, last_cid, alerts, lost }));
+        self.tell(Event::Committed(Committed {
+            last_seq,
+            first_cid,
+            last_cid,
+            alerts,
+            lost,
+        }));
     }
 }
 
 fn name(item: &Item<'_>) -> String {
     match item {
         Item::Alert(alert) => {
-            format!("{}:{}:{} \"{}\"", alert.gid, alert.sid, alert.rev, alert.message_text())
+            format!(
+                "{}:{}:{} \"{}\"",
+                alert.gid,
+                alert.sid,
+                alert.rev,
+                alert.message_text()
+            )
         }
         Item::Loss(loss) => format!("a record of {} losses", loss.count),
     }

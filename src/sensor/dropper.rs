@@ -53,18 +53,33 @@ impl Dropper {
             },
             Drops::Print | Drops::Quiet => None,
         };
-        let printing = Printing { second: Instant::now(), printed: 0, held_back: 0 };
-        Dropper { drops, sensor: config.sensor.clone(), to, printing }
+        let printing = Printing {
+            second: Instant::now(),
+            printed: 0,
+            held_back: 0,
+        };
+        Dropper {
+            drops,
+            sensor: config.sensor.clone(),
+            to,
+            printing,
+        }
     }
 
     pub(super) fn run(mut self) {
         loop {
             let next = match self.printing.held_back {
-                0 => self.drops.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                0 => self
+                    .drops
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
                 _ => self.drops.recv_deadline(self.printing.second + SECOND),
             };
             match next {
-                Ok(chunks) => chunks.iter().flat_map(Chunk::items).for_each(|item| self.tell(item)),
+                Ok(chunks) => chunks
+                    .iter()
+                    .flat_map(Chunk::items)
+                    .for_each(|item| self.tell(item)),
                 Err(RecvTimeoutError::Timeout) => self.next_second(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -98,6 +113,10 @@ impl Dropper {
             let summary = summary(self.printing.held_back, &self.sensor, HIGH_WATER);
             crate::info!("dropped {summary}");
         }
-        self.printing = Printing { second: Instant::now(), printed: 0, held_back: 0 };
+        self.printing = Printing {
+            second: Instant::now(),
+            printed: 0,
+            held_back: 0,
+        };
     }
 }

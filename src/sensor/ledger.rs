@@ -11,13 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Reason of the losses at HighWater, in `flop_loss` and in the records of dropped alerts.
-pub const HIGH_WATER: &str = "HighWater";
+pub(super) const HIGH_WATER: &str = "HighWater";
 
 /// Slot 0 is HighWater, the others are the kinds of refusals.
 const CAUSES: usize = 1 + Refusal::KINDS.len();
 
 /// Counts by cause.
-pub struct Ledger(Mutex<[Cause; CAUSES]>);
+pub(super) struct Ledger(Mutex<[Cause; CAUSES]>);
 
 #[derive(Default)]
 struct Cause {
@@ -60,31 +60,37 @@ impl Ledger {
     }
 
     /// `count` alerts were dropped at HighWater. Whether the control thread has to be woken to tell it.
-    pub fn dropped(&self, count: u64, now_us: i64) -> bool {
+    pub(super) fn dropped(&self, count: u64, now_us: i64) -> bool {
         self.lock()[0].add(count, now_us)
     }
 
     /// A datagram was refused. Whether the control thread has to be woken to tell it.
-    pub fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) -> bool {
+    pub(super) fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) -> bool {
         let cause = &mut self.lock()[1 + refusal.kind()];
         cause.latest = Some((refusal, socket));
         cause.add(1, now_us)
     }
 
     /// Datagrams refused since start.
-    pub fn refused_total(&self) -> u64 {
+    pub(super) fn refused_total(&self) -> u64 {
         self.lock()[1..].iter().map(|cause| cause.total).sum()
     }
 
     /// Loss records that are due: each is returned once.
-    pub fn take_losses(&self) -> Vec<Loss<'static>> {
+    pub(super) fn take_losses(&self) -> Vec<Loss<'static>> {
         let mut causes = self.lock();
         let unsent = causes.iter_mut().enumerate();
-        unsent.filter_map(|(number, cause)| take_loss(number, cause)).collect()
+        unsent
+            .filter_map(|(number, cause)| take_loss(number, cause))
+            .collect()
     }
 
     /// The lines that are due, at most one a second for each cause. `name` names a socket by its number.
-    pub fn tell<'a>(&self, now: Instant, name: impl Fn(usize) -> Cow<'a, str>) -> Vec<String> {
+    pub(super) fn tell<'a>(
+        &self,
+        now: Instant,
+        name: impl Fn(usize) -> Cow<'a, str>,
+    ) -> Vec<String> {
         let mut causes = self.lock();
         let mut lines = Vec::new();
         for (number, cause) in causes.iter_mut().enumerate() {
@@ -104,8 +110,11 @@ impl Ledger {
     }
 
     /// When the next line becomes due, if any is.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.lock().iter().filter_map(|cause| cause.untold.next_due()).min()
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.lock()
+            .iter()
+            .filter_map(|cause| cause.untold.next_due())
+            .min()
     }
 }
 

@@ -53,7 +53,11 @@ impl Inputs {
     /// The first that is refused.
     pub fn open(config: &SensorConfig) -> Result<Inputs, Error> {
         let bind = |path| Served::bind("alert socket", path);
-        let sockets = config.sockets.iter().map(|path| bind(path)).collect::<Result<_, _>>()?;
+        let sockets = config
+            .sockets
+            .iter()
+            .map(|path| bind(path))
+            .collect::<Result<_, _>>()?;
         let fifo = Fifo::create(&config.control)?;
         Ok(Inputs { sockets, fifo })
     }
@@ -99,11 +103,20 @@ impl Sensor {
     /// The system has no room for a thread or a descriptor.
     pub fn start(inputs: Inputs, config: &SensorConfig) -> Result<Sensor, Error> {
         announce(&inputs, config);
-        let waker = || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
-        let stop = Stop { asked: Arc::default(), receiver: waker()?, control: waker()? };
+        let waker =
+            || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
+        let stop = Stop {
+            asked: Arc::default(),
+            receiver: waker()?,
+            control: waker()?,
+        };
         let send_waker = waker()?;
         let (intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
-        let sockets = config.sockets.iter().map(|path| path.display().to_string()).collect();
+        let sockets = config
+            .sockets
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         let status = Status::new(gauge, sockets);
         let (quit_send, quit) = unbounded();
         let (sent_send, sent) = bounded(0);
@@ -113,14 +126,17 @@ impl Sensor {
         let mut crew = Crew::default();
         let dropper = dropper::Dropper::new(config, drops);
         crew.spawn("sensor-drop", move || dropper.run())?;
-        let sender = sender::Sender::new(config, outlet, send_waker, deadline.clone(), status.clone())?;
+        let sender =
+            sender::Sender::new(config, outlet, send_waker, deadline.clone(), status.clone())?;
         crew.spawn("sensor-send", move || {
             sender.run();
             drop::<Sender<()>>(sent_send);
         })?;
         let controls = Controls::new(config, status.clone(), stop.clone(), quit_send);
         let (fifo, control_waker) = (inputs.fifo, stop.control.clone());
-        crew.spawn("sensor-ctrl", move || ctrl::run(fifo, &control_waker, controls))?;
+        crew.spawn("sensor-ctrl", move || {
+            ctrl::run(fifo, &control_waker, controls)
+        })?;
         let receiver = receiver::Receiver {
             sockets: inputs.sockets,
             link: config.link,
@@ -133,7 +149,15 @@ impl Sensor {
             stop: stop.clone(),
         };
         crew.spawn("sensor-recv", move || receiver.run())?;
-        Ok(Sensor { crew, stop, sent, sender: deadline, quit, status, drain: config.drain })
+        Ok(Sensor {
+            crew,
+            stop,
+            sent,
+            sender: deadline,
+            quit,
+            status,
+            drain: config.drain,
+        })
     }
 
     /// Waits for a reason to stop, and names it.
@@ -197,13 +221,21 @@ fn sysctl(name: &str) -> String {
 /// two sysctls and the kernel's allocator decide together.
 fn slack(bytes: usize) -> std::io::Result<usize> {
     use nix::sys::socket::*;
-    let socket = || socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    let socket = || {
+        socket(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+    };
     let (receiver, sender) = (socket()?, socket()?);
     bind(receiver.as_raw_fd(), &UnixAddr::new_unnamed())?; // The kernel chooses a name outside of the file system.
     let name: UnixAddr = getsockname(receiver.as_raw_fd())?;
     let datagram = vec![0; bytes];
     let flags = MsgFlags::MSG_DONTWAIT;
-    let sent = (0..SLACK_MAX).find(|_| sendto(sender.as_raw_fd(), &datagram, &name, flags).is_err());
+    let sent =
+        (0..SLACK_MAX).find(|_| sendto(sender.as_raw_fd(), &datagram, &name, flags).is_err());
     Ok(sent.unwrap_or(SLACK_MAX))
 }
 
@@ -213,8 +245,13 @@ mod tests {
 
     #[test]
     fn slack_is_what_the_kernel_takes_at_its_usual_settings() {
-        let usual = [("net/unix/max_dgram_qlen", "10"), ("net/core/wmem_default", "212992")];
-        let usual = usual.iter().all(|(name, value)| super::sysctl(name) == *value);
+        let usual = [
+            ("net/unix/max_dgram_qlen", "10"),
+            ("net/core/wmem_default", "212992"),
+        ];
+        let usual = usual
+            .iter()
+            .all(|(name, value)| super::sysctl(name) == *value);
         let (snort, eve) = (slack(65_864).unwrap(), slack(1_500).unwrap());
         if usual {
             assert_eq!((snort, eve), (4, 11));

@@ -34,6 +34,7 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn run(mut self) {
         let sockets = std::mem::take(&mut self.sockets);
+        let stop = self.stop.receiver.clone();
         let mut hand = Hand::default();
         let mut turn_of = |receiver: &mut Receiver, number: usize, most: usize| {
             for _ in 0..most {
@@ -45,13 +46,14 @@ impl Receiver {
         };
         while !self.stop.is_asked() {
             let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
-            fds.push(net::readable(&self.stop.receiver));
+            fds.push(net::readable(&stop));
             if net::poll(&mut fds, None).is_err() {
                 continue; // ENOMEM: the kernel is short of memory for a moment.
             }
-            let ready = fds.iter().map(net::is_ready).take(sockets.len());
-            for (number, _) in ready.enumerate().filter(|(_, ready)| *ready) {
-                turn_of(&mut self, number, TURN_DATAGRAMS);
+            for number in 0..sockets.len() {
+                if net::is_ready(&fds[number]) {
+                    turn_of(&mut self, number, TURN_DATAGRAMS);
+                }
             }
         }
         sockets.iter().for_each(Served::unlink);
@@ -61,7 +63,11 @@ impl Receiver {
     }
 
     fn take(&mut self, hand: &mut Hand, bytes: usize, socket: usize) {
-        let Hand { datagram, scratch, item } = hand;
+        let Hand {
+            datagram,
+            scratch,
+            item,
+        } = hand;
         let now_us = now_us();
         self.status.shared.heard_us.store(now_us, Relaxed);
         let decoded = match datagram.get(..bytes) {

@@ -13,9 +13,7 @@ use crate::net::{self, Connection, Lost};
 use crate::options::{SensorConfig, Server};
 use crate::store::SensorName;
 use crate::wake::Waker;
-use crate::wire::frame::{
-    Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome,
-};
+use crate::wire::frame::{Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome};
 use crate::wire::{StreamId, item};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -37,7 +35,10 @@ pub(super) struct Deadline {
 
 impl Deadline {
     pub(super) fn new(waker: Waker) -> Deadline {
-        Deadline { at: Arc::default(), waker }
+        Deadline {
+            at: Arc::default(),
+            waker,
+        }
     }
 
     pub(super) fn set(&self, at: Instant) {
@@ -105,7 +106,9 @@ impl Outgoing {
             let losses = status.shared.ledger.take_losses();
             if !losses.is_empty() {
                 let mut bytes = Vec::new();
-                losses.iter().for_each(|loss| item::put_loss(&mut bytes, loss));
+                losses
+                    .iter()
+                    .for_each(|loss| item::put_loss(&mut bytes, loss));
                 self.depart(Chunk::of(bytes), false);
             } else if let Taken::Chunk(chunk) = self.outlet.take() {
                 self.depart(chunk, true);
@@ -117,7 +120,11 @@ impl Outgoing {
     }
 
     fn depart(&mut self, chunk: Chunk, counted: bool) {
-        let in_flight = InFlight { first: self.next, chunk, counted };
+        let in_flight = InFlight {
+            first: self.next,
+            chunk,
+            counted,
+        };
         self.next = in_flight.end();
         self.in_flight.push_back(in_flight);
     }
@@ -227,7 +234,10 @@ impl Sender {
         };
         let (since, told) = self.lost.take().unwrap_or((Instant::now(), String::new()));
         if told != reason {
-            crate::warning!("no connection to servsock at {}: {reason}; {again}", self.server);
+            crate::warning!(
+                "no connection to servsock at {}: {reason}; {again}",
+                self.server
+            );
         }
         self.lost = Some((since, reason.to_owned()));
     }
@@ -236,7 +246,10 @@ impl Sender {
     fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         loop {
-            let until = self.deadline.get().map_or(until, |deadline| deadline.min(until));
+            let until = self
+                .deadline
+                .get()
+                .map_or(until, |deadline| deadline.min(until));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.outgoing.is_finished() {
                 return;
@@ -330,13 +343,20 @@ impl Sender {
     }
 
     fn wait(&self, connection: &Connection, until: Instant) -> Result<(), Lost> {
-        let until = self.deadline.get().map_or(until, |deadline| deadline.min(until));
+        let until = self
+            .deadline
+            .get()
+            .map_or(until, |deadline| deadline.min(until));
         let mut fds = [connection.poll_fd(true), net::readable(&self.waker)];
         let left = until.saturating_duration_since(Instant::now());
         net::poll(&mut fds, Some(left)).map_err(Lost::Io)
     }
 
-    fn read(&mut self, connection: &mut Connection, line: &mut Line) -> Result<Option<Ended>, Lost> {
+    fn read(
+        &mut self,
+        connection: &mut Connection,
+        line: &mut Line,
+    ) -> Result<Option<Ended>, Lost> {
         connection.fill()?;
         while let Some(frame) = connection.next_frame()? {
             line.silent_since = Instant::now();
@@ -356,7 +376,9 @@ impl Sender {
                 }
                 Frame::State { database_away } => self.tell_database(database_away),
                 Frame::Refuse(reason) => {
-                    return Ok(Some(Ended::Lost(format!("it refused this sensor: {reason}"))));
+                    return Ok(Some(Ended::Lost(format!(
+                        "it refused this sensor: {reason}"
+                    ))));
                 }
                 Frame::Bye(reason) => return Ok(Some(Ended::Lost(format!("it said: {reason}")))),
                 other => {
@@ -384,7 +406,11 @@ impl Sender {
     fn tell_connected(&mut self, welcome: &Welcome) {
         self.tell_database(false);
         match self.lost.take() {
-            None => crate::notice!("connected to servsock at {}, as sid {}", self.server, welcome.sid),
+            None => crate::notice!(
+                "connected to servsock at {}, as sid {}",
+                self.server,
+                welcome.sid
+            ),
             Some((since, _)) => crate::notice!(
                 "connected to servsock at {} again after {} s, as sid {}; {} alerts were dropped since start",
                 self.server,
@@ -396,9 +422,11 @@ impl Sender {
     }
 
     fn tell_stored(&mut self, line: &Line, ack: &Ack) {
-        if let (false, Some(welcome), true) =
-            (self.told_stored, line.welcome, ack.first_cid <= ack.last_cid)
-        {
+        if let (false, Some(welcome), true) = (
+            self.told_stored,
+            line.welcome,
+            ack.first_cid <= ack.last_cid,
+        ) {
             self.told_stored = true;
             crate::notice!(
                 "the first alert is in the database: sid {}, cid {}",
@@ -410,7 +438,10 @@ impl Sender {
 
     fn tell_database(&mut self, away: bool) {
         if away && !self.told_away {
-            crate::warning!("servsock at {} cannot reach its database; alerts wait here", self.server);
+            crate::warning!(
+                "servsock at {} cannot reach its database; alerts wait here",
+                self.server
+            );
         } else if !away && self.told_away {
             crate::notice!("servsock at {} has its database back", self.server);
         }

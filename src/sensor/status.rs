@@ -42,7 +42,10 @@ impl Status {
             first_alert: Default::default(),
             sockets,
         };
-        Status { gauge, shared: Arc::new(shared) }
+        Status {
+            gauge,
+            shared: Arc::new(shared),
+        }
     }
 
     /// The final statistics.
@@ -80,7 +83,9 @@ impl Status {
 
 /// Microseconds since 1970-01-01 00:00:00 UTC.
 pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -172,7 +177,11 @@ impl Controlled for Controls {
             let line = self.stats_line();
             crate::info!("{line}");
         }
-        self.stats.next().into_iter().chain(shared.ledger.next_due()).min()
+        self.stats
+            .next()
+            .into_iter()
+            .chain(shared.ledger.next_due())
+            .min()
     }
 
     fn stopped(&self) -> bool {

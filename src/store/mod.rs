@@ -64,6 +64,26 @@ pub trait Store: Send {
         forgotten: u64,
     ) -> Result<OpenStream, StoreError>;
 
+    /// Opens a stream again after `StoreError::Away`: `last_seq` then tells what was committed.
+    ///
+    /// # Errors
+    ///
+    /// As `open_stream`; `Fenced` when another worker has opened it since.
+    fn resume_stream(
+        &mut self,
+        sensor: &SensorName,
+        last: &OpenStream,
+    ) -> Result<OpenStream, StoreError> {
+        let stream = self.open_stream(sensor, last.id, 0)?;
+        match stream.epoch == last.epoch + 1 {
+            true => Ok(stream),
+            false => Err(StoreError::Fenced(format!(
+                "stream {} was taken over by another worker while the database was away",
+                last.id
+            ))),
+        }
+    }
+
     /// Stores a batch in one transaction: all of it, with the stream's new `last_seq`, or nothing.
     ///
     /// # Errors
@@ -168,7 +188,9 @@ fn fenced(stream: &OpenStream, batch: &Batch<'_>) -> StoreError {
 
 /// Microseconds since 1970.
 fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -42,13 +42,23 @@ impl Url {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return sqlite(path).map(|path| Url(Kind::Sqlite(path)));
         }
-        let rest = ["postgresql://", "postgres://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let rest = ["postgresql://", "postgres://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
         match rest {
             Some(rest) => Server::parse(rest).map(|server| Url(Kind::Postgres(server))),
             None => Err(String::from(
                 "a database's address begins with sqlite: or postgresql://, as in sqlite:/var/lib/flop/alerts.db or \
                  postgresql://snort:password@db.example.org:5432/snort",
             )),
+        }
+    }
+
+    /// The whole address, password and all, as `parse` takes it: for a worker, over its control connection.
+    pub fn with_password(&self) -> String {
+        match &self.0 {
+            Kind::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Kind::Postgres(server) => server.with_password(),
         }
     }
 
@@ -108,7 +118,39 @@ fn sqlite(path: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Everything but letters and digits becomes `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 impl Server {
+    fn with_password(&self) -> String {
+        let user = match (&self.user, &self.password) {
+            (None, None) => String::new(),
+            (user, None) => format!("{}@", percent_encoded(user.as_deref().unwrap_or_default())),
+            (user, Some(password)) => format!(
+                "{}:{}@",
+                percent_encoded(user.as_deref().unwrap_or_default()),
+                percent_encoded(password)
+            ),
+        };
+        let (dbname, port) = (percent_encoded(&self.dbname), self.port);
+        match self.host.as_str() {
+            host if host.starts_with('/') => {
+                format!(
+                    "postgresql://{user}/{dbname}?host={}&port={port}",
+                    percent_encoded(host)
+                )
+            }
+            host if host.contains(':') => format!("postgresql://{user}[{host}]:{port}/{dbname}"),
+            host => format!("postgresql://{user}{host}:{port}/{dbname}"),
+        }
+    }
+
     fn parse(rest: &str) -> Result<Server, String> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
@@ -118,10 +160,18 @@ impl Server {
                  %2F, ? as %3F, @ as %40, # as %23 and % as %25",
             ));
         }
-        let (login, place) = authority.rsplit_once('@').map_or((None, authority), |(l, p)| (Some(l), p));
-        let mut server = Server { dbname: decoded(dbname)?, port: POSTGRES_PORT, ..Server::default() };
+        let (login, place) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(l, p)| (Some(l), p));
+        let mut server = Server {
+            dbname: decoded(dbname)?,
+            port: POSTGRES_PORT,
+            ..Server::default()
+        };
         if let Some(login) = login {
-            let (user, password) = login.split_once(':').map_or((login, None), |(u, p)| (u, Some(p)));
+            let (user, password) = login
+                .split_once(':')
+                .map_or((login, None), |(u, p)| (u, Some(p)));
             server.user = Some(decoded(user)?).filter(|user| !user.is_empty());
             server.password = password.map(decoded).transpose()?;
         }
@@ -148,7 +198,9 @@ impl Server {
                 Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or("wrong"))),
                 None => return Err(String::from("the database's host has a [ without ]")),
             },
-            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+            None => place
+                .split_once(':')
+                .map_or((place, None), |(host, port)| (host, Some(port))),
         };
         self.host = decoded(host)?;
         match port {
@@ -206,15 +258,21 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains('\0'))
-        .ok_or_else(|| String::from("the database's address is not UTF-8 text once its %xx are decoded"))
+        .ok_or_else(|| {
+            String::from("the database's address is not UTF-8 text once its %xx are decoded")
+        })
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn percent() -> String {
-    String::from("a % in the database's address is not followed by two hexadecimal digits; a plain % is written %25")
+    String::from(
+        "a % in the database's address is not followed by two hexadecimal digits; a plain % is written %25",
+    )
 }
 
 #[cfg(test)]
@@ -233,8 +291,14 @@ mod tests {
             ("postgres://u:secret@h/d", "postgresql://u:***@h:5432/d"),
             ("postgresql://u@h:99/d", "postgresql://u@h:99/d"),
             ("postgresql://[::1]:99/d", "postgresql://[::1]:99/d"),
-            ("postgresql:///d?host=/tmp/x&user=u&password=secret", "postgresql://u:***@/d?host=/tmp/x"),
-            ("postgresql:///d", "postgresql:///d?host=/var/run/postgresql"),
+            (
+                "postgresql:///d?host=/tmp/x&user=u&password=secret",
+                "postgresql://u:***@/d?host=/tmp/x",
+            ),
+            (
+                "postgresql:///d",
+                "postgresql:///d?host=/var/run/postgresql",
+            ),
             ("postgresql://u:s%40%2F@h/d", "postgresql://u:***@h:5432/d"),
         ];
         for (text, display) in cases {
@@ -266,7 +330,10 @@ mod tests {
             "postgresql://u:secret@h/d?sslmode=verify-full",
         ] {
             let error = Url::parse(text).expect_err(text);
-            assert!(!error.contains("sec") && error.len() > 20, "{text}: {error}");
+            assert!(
+                !error.contains("sec") && error.len() > 20,
+                "{text}: {error}"
+            );
         }
     }
 }
