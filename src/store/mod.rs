@@ -168,7 +168,9 @@ fn fenced(stream: &OpenStream, batch: &Batch<'_>) -> StoreError {
 
 /// Microseconds since 1970.
 fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -92,7 +92,11 @@ impl Postgres {
     }
 
     fn connected(&mut self) -> Result<(), CheckError> {
-        if self.session.as_ref().is_some_and(|session| !session.client.is_closed()) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| !session.client.is_closed())
+        {
             return Ok(());
         }
         self.session = None;
@@ -119,7 +123,11 @@ impl Postgres {
         // No such user, database or permission; tables that are not what their names say; an incomplete address.
         let is_final = ["28", "3D", "42"].contains(&code.get(..2).unwrap_or_default())
             || (code.is_empty() && error.to_string().starts_with("invalid configuration"));
-        if is_final { CheckError::Final(text) } else { CheckError::Away(text) }
+        if is_final {
+            CheckError::Final(text)
+        } else {
+            CheckError::Away(text)
+        }
     }
 
     /// What went wrong, for the one on call.
@@ -137,8 +145,15 @@ impl Postgres {
             }
             Err(Failure::Server(error)) => {
                 let text = self.text(what, &error);
-                let lost = self.session.as_ref().is_none_or(|session| session.client.is_closed());
-                if is_content(&error) && !lost { StoreError::Content(text) } else { StoreError::Away(text) }
+                let lost = self
+                    .session
+                    .as_ref()
+                    .is_none_or(|session| session.client.is_closed());
+                if is_content(&error) && !lost {
+                    StoreError::Content(text)
+                } else {
+                    StoreError::Away(text)
+                }
             }
         };
         if matches!(error, StoreError::Away(_)) {
@@ -162,7 +177,8 @@ impl Store for Postgres {
         self.connected()?;
         self.signatures.clear();
         let session = self.session.as_mut().expect("connected() made it");
-        let opened = open_stream(&mut session.client, sensor, stream, forgotten).map_err(Failure::Server);
+        let opened =
+            open_stream(&mut session.client, sensor, stream, forgotten).map_err(Failure::Server);
         // No alert is involved yet: whatever it is, it is the database's matter.
         match self.sorted("open a stream in", opened) {
             Err(StoreError::Content(text)) => Err(StoreError::Away(text)),
@@ -172,10 +188,16 @@ impl Store for Postgres {
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
         let Some(session) = &mut self.session else {
-            return Err(StoreError::Away(format!("{} is not connected", self.server)));
+            return Err(StoreError::Away(format!(
+                "{} is not connected",
+                self.server
+            )));
         };
         let written = session.write(&mut self.signatures, stream, batch);
-        self.sorted(&format!("store a batch of {} in", batch.items.len()), written)
+        self.sorted(
+            &format!("store a batch of {} in", batch.items.len()),
+            written,
+        )
     }
 }
 
@@ -203,7 +225,11 @@ fn answer(error: &Error) -> String {
     };
     let mut text = String::new();
     for char in said.chars().take(ANSWER_CHARS_MAX) {
-        if char.is_control() { text.extend(char.escape_default()) } else { text.push(char) }
+        if char.is_control() {
+            text.extend(char.escape_default())
+        } else {
+            text.push(char)
+        }
     }
     let code = db.code().code();
     let hint = match code.get(..2).unwrap_or_default() {
@@ -224,7 +250,10 @@ fn answer(error: &Error) -> String {
 impl Session {
     fn new(mut client: Client) -> Result<Self, Unfit> {
         let catalogue = Catalogue::complete(&mut client)?;
-        let kinds = Table::ALL.iter().map(|table| catalogue.kinds(*table)).collect::<Result<_, _>>()?;
+        let kinds = Table::ALL
+            .iter()
+            .map(|table| catalogue.kinds(*table))
+            .collect::<Result<_, _>>()?;
         Ok(Session {
             kinds,
             copies: vec![None; Table::ALL.len()],
@@ -259,22 +288,36 @@ impl Session {
         if moved != 1 {
             return Err(Failure::Store(super::fenced(stream, batch)));
         }
-        let last_cid = transaction.query_one(&self.take_cids, &[&stream.sid, &alerts])?.get(0);
+        let last_cid = transaction
+            .query_one(&self.take_cids, &[&stream.sid, &alerts])?
+            .get(0);
         let stored = Stored::up_to(last_cid, alerts);
         let rows = rows_of(stream, batch, stored.first_cid, &signatures);
         for table in Table::ALL {
             let kinds = &self.kinds[table as usize];
             let copy = &mut self.copies[table as usize];
-            copy_rows(&mut transaction, table, kinds, copy, &rows, &mut self.buffer)?;
+            copy_rows(
+                &mut transaction,
+                table,
+                kinds,
+                copy,
+                &rows,
+                &mut self.buffer,
+            )?;
         }
         transaction.commit()?;
         Ok(stored)
     }
 
     fn signature_ids(&mut self, cache: &mut Cache, batch: &Batch<'_>) -> Result<Vec<i64>, Failure> {
-        let signatures: Vec<Signature<'_>> =
-            batch.alerts().map(|alert| Signature::of(alert, self.message_limits)).collect();
-        let mut ids: Vec<Option<i64>> = signatures.iter().map(|signature| cache.get(signature)).collect();
+        let signatures: Vec<Signature<'_>> = batch
+            .alerts()
+            .map(|alert| Signature::of(alert, self.message_limits))
+            .collect();
+        let mut ids: Vec<Option<i64>> = signatures
+            .iter()
+            .map(|signature| cache.get(signature))
+            .collect();
         if ids.contains(&None) {
             let missing = signatures.iter().zip(&ids).filter(|(_, id)| id.is_none());
             let found = self.find_or_make(missing.map(|(signature, _)| signature))?;
@@ -285,7 +328,10 @@ impl Session {
                 cache.put(signature.into_owned(), id);
             }
         }
-        Ok(ids.into_iter().map(|id| id.expect("each missing one was found or made")).collect())
+        Ok(ids
+            .into_iter()
+            .map(|id| id.expect("each missing one was found or made"))
+            .collect())
     }
 
     /// The ids of signatures which the cache does not know. What this makes is committed when it returns.
@@ -345,7 +391,11 @@ fn copy_rows(
     // The connection's own errors come out of `finish`, with the server's reason.
     let sent = writer.write_all(buffer);
     writer.finish()?;
-    sent.map_err(|error| Failure::Store(StoreError::Away(format!("the connection broke in COPY: {error}"))))
+    sent.map_err(|error| {
+        Failure::Store(StoreError::Away(format!(
+            "the connection broke in COPY: {error}"
+        )))
+    })
 }
 
 fn find_signature(
@@ -368,7 +418,11 @@ fn find_signature(
 }
 
 fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> Result<i64, Error> {
-    let class = if wanted.class.is_empty() { 0 } else { class_row(transaction, &wanted.class)? };
+    let class = if wanted.class.is_empty() {
+        0
+    } else {
+        class_row(transaction, &wanted.class)?
+    };
     let row = transaction.query_one(
         MAKE_SIGNATURE,
         &[
@@ -385,7 +439,10 @@ fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> 
 
 fn class_row(transaction: &mut Transaction<'_>, name: &str) -> Result<i64, Error> {
     let found: Option<i64> = transaction
-        .query_one("SELECT min(sig_class_id)::int8 FROM sig_class WHERE sig_class_name = $1::text", &[&name])?
+        .query_one(
+            "SELECT min(sig_class_id)::int8 FROM sig_class WHERE sig_class_name = $1::text",
+            &[&name],
+        )?
         .get(0);
     match found {
         Some(id) => Ok(id),
@@ -405,7 +462,10 @@ fn open_stream(
     forgotten: u64,
 ) -> Result<OpenStream, Error> {
     let program = format!("servsock: {}", sensor.name);
-    client.execute("SELECT set_config('application_name', $1, false)", &[&program])?;
+    client.execute(
+        "SELECT set_config('application_name', $1, false)",
+        &[&program],
+    )?;
     let mut transaction = client.transaction()?;
     let sid = sensor_row(&mut transaction, sensor)?;
     let (name, forgotten) = (stream.to_string(), clamp(forgotten));
@@ -413,7 +473,10 @@ fn open_stream(
         "SELECT last_seq FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
         &[&sid, &name],
     )?;
-    if let Some(before) = known.map(|row| row.get::<_, i64>(0)).filter(|before| *before < forgotten) {
+    if let Some(before) = known
+        .map(|row| row.get::<_, i64>(0))
+        .filter(|before| *before < forgotten)
+    {
         let count = forgotten - before;
         transaction.execute(
             "INSERT INTO flop_loss (sid, stream, seq, from_time, to_time, reason, count)
@@ -433,7 +496,12 @@ fn open_stream(
     )?;
     transaction.commit()?;
     let last_seq = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-    Ok(OpenStream { sid, id: stream, epoch: row.get(0), last_seq })
+    Ok(OpenStream {
+        sid,
+        id: stream,
+        epoch: row.get(0),
+        last_seq,
+    })
 }
 
 /// Finds or makes the sensor's row, locks it, and moves its `last_cid` behind all cids that are in use.
@@ -449,7 +517,10 @@ fn sensor_row(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<
         }
     };
     // First the lock, then the look: what another worker has stored until then is seen.
-    transaction.execute("SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE", &[&sid])?;
+    transaction.execute(
+        "SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE",
+        &[&sid],
+    )?;
     let used = Table::WITH_CID
         .map(|table| format!("(SELECT max(cid) FROM {table} WHERE sid = $1::int8)"))
         .join(", ");
@@ -463,7 +534,10 @@ fn sensor_row(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<
     Ok(sid)
 }
 
-fn find_sensor(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<Option<i64>, Error> {
+fn find_sensor(
+    transaction: &mut Transaction<'_>,
+    sensor: &SensorName,
+) -> Result<Option<i64>, Error> {
     let row = transaction.query_opt(
         "SELECT sid::int8 FROM sensor
          WHERE hostname = $1::text AND coalesce(interface, '') = $2::text AND coalesce(encoding, 0) = 0

@@ -146,7 +146,12 @@ impl<'a> Rows<'a> {
         let headers = Headers::of(alert.packet.as_ref(), flow.as_ref());
         self.put(
             Table::Event,
-            [row.0.clone(), row.1.clone(), Value::Int(signature), time(alert.time_us)],
+            [
+                row.0.clone(),
+                row.1.clone(),
+                Value::Int(signature),
+                time(alert.time_us),
+            ],
         );
         self.put_flop_event(&row, alert, flow.as_ref());
         if let Some(flow) = &flow {
@@ -185,10 +190,18 @@ impl<'a> Rows<'a> {
         let (mut sport, mut dport, mut kind, mut code) =
             (Value::Null, Value::Null, Value::Null, Value::Null);
         match flow.map(|flow| (flow.transport, flow.proto)) {
-            Some((Transport::Ports { source, destination }, proto)) if !matches!(proto, TCP | UDP) => {
+            Some((
+                Transport::Ports {
+                    source,
+                    destination,
+                },
+                proto,
+            )) if !matches!(proto, TCP | UDP) => {
                 (sport, dport) = (Value::Int(source.into()), Value::Int(destination.into()));
             }
-            Some((Transport::Icmp { kind: k, code: c }, proto)) if !matches!(proto, ICMP | ICMP6) => {
+            Some((Transport::Icmp { kind: k, code: c }, proto))
+                if !matches!(proto, ICMP | ICMP6) =>
+            {
                 (kind, code) = (Value::Int(k.into()), Value::Int(c.into()));
             }
             _ => {}
@@ -205,8 +218,12 @@ impl<'a> Rows<'a> {
                 text_or_null(&alert.action),
                 text_or_null(&alert.interface),
                 text_or_null(&alert.app_proto),
-                alert.packet.map_or(Value::Null, |packet| time(packet.time_us)),
-                alert.payload().map_or(Value::Null, |bytes| Value::Int(bytes.len() as i64)),
+                alert
+                    .packet
+                    .map_or(Value::Null, |packet| time(packet.time_us)),
+                alert
+                    .payload()
+                    .map_or(Value::Null, |bytes| Value::Int(bytes.len() as i64)),
                 sport,
                 dport,
                 kind,
@@ -265,7 +282,13 @@ impl<'a> Rows<'a> {
     fn put_transport(&mut self, row: &Key<'a>, flow: &Flow, headers: &Headers<'_>) {
         let (sid, cid, header) = (row.0.clone(), row.1.clone(), headers.transport);
         match (flow.proto, flow.transport) {
-            (TCP, Transport::Ports { source, destination }) => self.put(
+            (
+                TCP,
+                Transport::Ports {
+                    source,
+                    destination,
+                },
+            ) => self.put(
                 Table::Tcp,
                 [
                     sid,
@@ -282,7 +305,13 @@ impl<'a> Rows<'a> {
                     Value::or_null(be16(header, 18)),
                 ],
             ),
-            (UDP, Transport::Ports { source, destination }) => self.put(
+            (
+                UDP,
+                Transport::Ports {
+                    source,
+                    destination,
+                },
+            ) => self.put(
                 Table::Udp,
                 [
                     sid,
@@ -317,7 +346,11 @@ impl<'a> Rows<'a> {
         let ip = options(headers.ip4_options()).map(|option| (0, option));
         let tcp = options(headers.tcp_options()).map(|option| (i64::from(TCP), option));
         for (id, (proto, (code, data))) in (0_i64..).zip(ip.chain(tcp)) {
-            let value = if data.is_empty() { Value::Null } else { Value::Hex(data) };
+            let value = if data.is_empty() {
+                Value::Null
+            } else {
+                Value::Hex(data)
+            };
             self.put(
                 Table::Option,
                 [
@@ -353,7 +386,11 @@ struct Headers<'a> {
 
 impl<'a> Headers<'a> {
     fn of(packet: Option<&Packet<'a>>, flow: Option<&Flow>) -> Self {
-        let mut headers = Headers { ip: &[], transport: &[], proto: flow.map_or(0, |flow| flow.proto) };
+        let mut headers = Headers {
+            ip: &[],
+            transport: &[],
+            proto: flow.map_or(0, |flow| flow.proto),
+        };
         let (Some(packet), Some(flow)) = (packet, flow) else {
             return headers;
         };
@@ -401,7 +438,9 @@ fn flow_of(packet: Packet<'_>) -> Option<Flow> {
         _ => return None,
     };
     let proto = protocol(ip)?;
-    let header = packet.transport.and_then(|offset| packet.bytes.get(offset as usize..));
+    let header = packet
+        .transport
+        .and_then(|offset| packet.bytes.get(offset as usize..));
     let transport = match (proto, header.and_then(|header| array::<4>(header, 0))) {
         (TCP | UDP | SCTP, Some([a, b, c, d])) => Transport::Ports {
             source: u16::from_be_bytes([a, b]),
@@ -410,7 +449,12 @@ fn flow_of(packet: Packet<'_>) -> Option<Flow> {
         (ICMP | ICMP6, Some([kind, code, _, _])) => Transport::Icmp { kind, code },
         _ => Transport::Unknown,
     };
-    Some(Flow { src, dst, proto, transport })
+    Some(Flow {
+        src,
+        dst,
+        proto,
+        transport,
+    })
 }
 
 /// The protocol which an IP header announces, behind IPv6 extension headers; `None` when these are cut.
@@ -494,7 +538,11 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
 }
 
 fn text_or_null(value: &str) -> Value<'_> {
-    if value.is_empty() { Value::Null } else { Value::Text(text(value)) }
+    if value.is_empty() {
+        Value::Null
+    } else {
+        Value::Text(text(value))
+    }
 }
 
 fn record(bytes: &[u8]) -> Value<'_> {
@@ -527,9 +575,40 @@ pub(super) fn iso8601(us: i64) -> String {
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.reserve(bytes.len() * 2);
-    out.extend(
-        bytes
-            .iter()
-            .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
-    );
+    out.extend(bytes.iter().flat_map(|byte| {
+        [
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_written_as_jiff_writes_them() {
+        let day = 86_400_000_000_i64;
+        for days in (-719_528..2_932_000)
+            .step_by(37)
+            .chain([-1, 0, 59, 60, 11_016, 47_540])
+        {
+            let us = days * day + 45_296_123_456;
+            let expected = jiff::Timestamp::from_microsecond(us).unwrap();
+            assert_eq!(iso8601(us), format!("{expected:.6}"));
+        }
+        assert_eq!(iso8601(-1), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn options_end_where_they_make_no_sense() {
+        let all = |bytes: &'static [u8]| options(bytes).collect::<Vec<_>>();
+        assert_eq!(all(&[1, 8, 3, 9, 0, 1]), [(1, &[][..]), (8, &[9][..])]);
+        assert_eq!(all(&[2, 4, 5]), []);
+        assert_eq!(all(&[2, 1, 5, 5]), []);
+        assert_eq!(all(&[2, 0, 5, 5]), []);
+        assert_eq!(all(&[2]), []);
+        assert_eq!(all(&[4, 2]), [(4, &[][..])]);
+    }
 }

@@ -143,23 +143,37 @@ mod tests {
         cache.put(signature(0, "hot").into_owned(), 7);
         let long = "x".repeat(2_400);
         for sid in 1..=200_000 {
-            cache.put(signature(sid, if sid % 2 == 0 { &long } else { "" }).into_owned(), 1);
+            cache.put(
+                signature(sid, if sid % 2 == 0 { &long } else { "" }).into_owned(),
+                1,
+            );
             assert_eq!(cache.get(&signature(0, "hot")), Some(7));
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION_ENTRIES);
-        let bytes: usize = cache.young.keys().chain(cache.old.keys()).map(|key| key.message.len()).sum();
+        let bytes: usize = cache
+            .young
+            .keys()
+            .chain(cache.old.keys())
+            .map(|key| key.message.len())
+            .sum();
         assert!(bytes <= 2 * GENERATION_TEXT_BYTES);
         assert_eq!(cache.get(&signature(1, "")), None);
     }
 
     #[test]
     fn a_text_is_cut_by_characters_not_bytes() {
-        let limits = |chars| Limits { chars, ascii_only: false };
+        let limits = |chars| Limits {
+            chars,
+            ascii_only: false,
+        };
         assert_eq!(limits(Some(2)).fit("äöü".into()), "äö");
         assert_eq!(limits(Some(3)).fit("äöü".into()), "äöü");
         assert_eq!(limits(Some(0)).fit(String::from("äöü").into()), "");
         assert_eq!(limits(None).fit("äöü".into()), "äöü");
-        let ascii = Limits { chars: Some(4), ascii_only: true };
+        let ascii = Limits {
+            chars: Some(4),
+            ascii_only: true,
+        };
         assert_eq!(ascii.fit("aä\u{fffd}bc".into()), "a??b");
     }
 }

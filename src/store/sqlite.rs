@@ -8,7 +8,8 @@
 use super::rows::{Table, Value, clamp, iso8601, push_hex};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
-    Batch, CheckError, OpenStream, SensorName, Store, StoreError, Stored, gap_reason, now_us, parts, rows_of,
+    Batch, CheckError, OpenStream, SensorName, Store, StoreError, Stored, gap_reason, now_us,
+    parts, rows_of,
 };
 use crate::wire::StreamId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -59,7 +60,9 @@ impl Sqlite {
     /// What went wrong, for the one on call.
     fn text(&self, what: &str, error: &rusqlite::Error) -> String {
         let hint = match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen) => "; does its folder exist, and may this user write there?",
+            Some(ErrorCode::CannotOpen) => {
+                "; does its folder exist, and may this user write there?"
+            }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                 "; may this user write the file and its folder?"
             }
@@ -70,7 +73,10 @@ impl Sqlite {
             }
             _ => "",
         };
-        format!("cannot {what} sqlite:{}: {error}{hint}", self.path.display())
+        format!(
+            "cannot {what} sqlite:{}: {error}{hint}",
+            self.path.display()
+        )
     }
 
     fn connected(&mut self) -> Result<(), CheckError> {
@@ -94,7 +100,10 @@ impl Sqlite {
             }
         })?;
         let file = file_id(&self.path).ok_or_else(|| {
-            CheckError::Away(format!("sqlite:{} vanished while it was opened", self.path.display()))
+            CheckError::Away(format!(
+                "sqlite:{} vanished while it was opened",
+                self.path.display()
+            ))
         })?;
         self.open = Some(Open { connection, file });
         Ok(())
@@ -108,7 +117,10 @@ impl Sqlite {
                 "sqlite:{} was moved or removed",
                 self.path.display()
             ))),
-            None => Err(StoreError::Away(format!("sqlite:{} is not open", self.path.display()))),
+            None => Err(StoreError::Away(format!(
+                "sqlite:{} is not open",
+                self.path.display()
+            ))),
         }
     }
 
@@ -119,7 +131,11 @@ impl Sqlite {
             Err(Failure::Store(error)) => error,
             Err(Failure::Sqlite(error)) => {
                 let text = self.text(what, &error);
-                if is_content(&error) { StoreError::Content(text) } else { StoreError::Away(text) }
+                if is_content(&error) {
+                    StoreError::Content(text)
+                } else {
+                    StoreError::Away(text)
+                }
             }
         };
         if matches!(error, StoreError::Away(_)) {
@@ -162,7 +178,10 @@ impl Store for Sqlite {
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
         let written = self.try_write(stream, batch);
-        self.sorted(&format!("store a batch of {} in", batch.items.len()), written)
+        self.sorted(
+            &format!("store a batch of {} in", batch.items.len()),
+            written,
+        )
     }
 }
 
@@ -196,7 +215,9 @@ fn is_content(error: &rusqlite::Error) -> bool {
 }
 
 fn file_id(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    std::fs::metadata(path)
+        .ok()
+        .map(|file| (file.dev(), file.ino()))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -230,7 +251,9 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
         }
     };
     if !mode.eq_ignore_ascii_case("wal") {
-        let text = format!("its journal mode stays {mode:?} instead of WAL; is it on a network file system?");
+        let text = format!(
+            "its journal mode stays {mode:?} instead of WAL; is it on a network file system?"
+        );
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
             Some(text),
@@ -253,14 +276,20 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 fn has(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE")?
+        .prepare_cached(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+        )?
         .exists([table])
 }
 
 /// The text of the view, as SQLite keeps it.
 fn view(connection: &Connection) -> rusqlite::Result<Option<String>> {
     connection
-        .query_row("SELECT sql FROM sqlite_master WHERE name = 'alerts'", [], |row| row.get(0))
+        .query_row(
+            "SELECT sql FROM sqlite_master WHERE name = 'alerts'",
+            [],
+            |row| row.get(0),
+        )
         .optional()
 }
 
@@ -335,7 +364,12 @@ fn open_stream(
     }
     transaction.commit()?;
     let last_seq = u64::try_from(last_seq).unwrap_or(0);
-    Ok(OpenStream { sid, id: stream, epoch, last_seq })
+    Ok(OpenStream {
+        sid,
+        id: stream,
+        epoch,
+        last_seq,
+    })
 }
 
 /// Finds or makes the sensor's row, and moves its `last_cid` behind all cids that are in use.
@@ -438,7 +472,9 @@ fn signature_ids(
     let mut ids = Vec::with_capacity(batch.items.len());
     for alert in batch.alerts() {
         let signature = Signature::of(alert, Limits::default());
-        let known = cache.get(&signature).or_else(|| fresh.get(&signature).copied());
+        let known = cache
+            .get(&signature)
+            .or_else(|| fresh.get(&signature).copied());
         let id = match known {
             Some(id) => id,
             None => {
@@ -471,7 +507,11 @@ fn signature_row(transaction: &Transaction<'_>, wanted: &Signature<'_>) -> rusql
     if let Some(id) = found {
         return Ok(id);
     }
-    let class = if wanted.class.is_empty() { 0 } else { class_row(transaction, &wanted.class)? };
+    let class = if wanted.class.is_empty() {
+        0
+    } else {
+        class_row(transaction, &wanted.class)?
+    };
     transaction
         .prepare_cached(
             "INSERT INTO signature (sig_name, sig_class_id, sig_priority, sig_rev, sig_sid, sig_gid)
@@ -490,7 +530,9 @@ fn class_row(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<i64>
     match found {
         Some(id) => Ok(id),
         None => transaction
-            .prepare_cached("INSERT INTO sig_class (sig_class_name) VALUES (?1) RETURNING sig_class_id")?
+            .prepare_cached(
+                "INSERT INTO sig_class (sig_class_name) VALUES (?1) RETURNING sig_class_id",
+            )?
             .query_row([name], |row| row.get(0)),
     }
 }
@@ -498,7 +540,11 @@ fn class_row(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<i64>
 fn insert(table: Table) -> String {
     let columns = table.columns();
     let places = vec!["?"; columns.len()].join(", ");
-    format!("INSERT INTO {} ({}) VALUES ({places})", table.name(), columns.join(", "))
+    format!(
+        "INSERT INTO {} ({}) VALUES ({places})",
+        table.name(),
+        columns.join(", ")
+    )
 }
 
 impl rusqlite::ToSql for Value<'_> {

@@ -42,7 +42,9 @@ impl Url {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return sqlite(path).map(|path| Url(Kind::Sqlite(path)));
         }
-        let rest = ["postgresql://", "postgres://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let rest = ["postgresql://", "postgres://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
         match rest {
             Some(rest) => Server::parse(rest).map(|server| Url(Kind::Postgres(server))),
             None => Err(String::from(
@@ -118,10 +120,18 @@ impl Server {
                  %2F, ? as %3F, @ as %40, # as %23 and % as %25",
             ));
         }
-        let (login, place) = authority.rsplit_once('@').map_or((None, authority), |(l, p)| (Some(l), p));
-        let mut server = Server { dbname: decoded(dbname)?, port: POSTGRES_PORT, ..Server::default() };
+        let (login, place) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(l, p)| (Some(l), p));
+        let mut server = Server {
+            dbname: decoded(dbname)?,
+            port: POSTGRES_PORT,
+            ..Server::default()
+        };
         if let Some(login) = login {
-            let (user, password) = login.split_once(':').map_or((login, None), |(u, p)| (u, Some(p)));
+            let (user, password) = login
+                .split_once(':')
+                .map_or((login, None), |(u, p)| (u, Some(p)));
             server.user = Some(decoded(user)?).filter(|user| !user.is_empty());
             server.password = password.map(decoded).transpose()?;
         }
@@ -148,7 +158,9 @@ impl Server {
                 Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or("wrong"))),
                 None => return Err(String::from("the database's host has a [ without ]")),
             },
-            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+            None => place
+                .split_once(':')
+                .map_or((place, None), |(host, port)| (host, Some(port))),
         };
         self.host = decoded(host)?;
         match port {
@@ -206,15 +218,21 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains('\0'))
-        .ok_or_else(|| String::from("the database's address is not UTF-8 text once its %xx are decoded"))
+        .ok_or_else(|| {
+            String::from("the database's address is not UTF-8 text once its %xx are decoded")
+        })
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn percent() -> String {
-    String::from("a % in the database's address is not followed by two hexadecimal digits; a plain % is written %25")
+    String::from(
+        "a % in the database's address is not followed by two hexadecimal digits; a plain % is written %25",
+    )
 }
 
 #[cfg(test)]
@@ -233,8 +251,14 @@ mod tests {
             ("postgres://u:secret@h/d", "postgresql://u:***@h:5432/d"),
             ("postgresql://u@h:99/d", "postgresql://u@h:99/d"),
             ("postgresql://[::1]:99/d", "postgresql://[::1]:99/d"),
-            ("postgresql:///d?host=/tmp/x&user=u&password=secret", "postgresql://u:***@/d?host=/tmp/x"),
-            ("postgresql:///d", "postgresql:///d?host=/var/run/postgresql"),
+            (
+                "postgresql:///d?host=/tmp/x&user=u&password=secret",
+                "postgresql://u:***@/d?host=/tmp/x",
+            ),
+            (
+                "postgresql:///d",
+                "postgresql:///d?host=/var/run/postgresql",
+            ),
             ("postgresql://u:s%40%2F@h/d", "postgresql://u:***@h:5432/d"),
         ];
         for (text, display) in cases {
@@ -266,7 +290,10 @@ mod tests {
             "postgresql://u:secret@h/d?sslmode=verify-full",
         ] {
             let error = Url::parse(text).expect_err(text);
-            assert!(!error.contains("sec") && error.len() > 20, "{text}: {error}");
+            assert!(
+                !error.contains("sec") && error.len() > 20,
+                "{text}: {error}"
+            );
         }
     }
 }

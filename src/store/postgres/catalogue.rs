@@ -65,6 +65,10 @@ impl Catalogue {
         let found = Catalogue::read(&mut transaction)?;
         found.create_tables(&mut transaction)?;
         let found = Catalogue::read(&mut transaction)?;
+        // The view would fail on a column of a strange type, with a less helpful text.
+        Table::ALL
+            .iter()
+            .try_for_each(|table| found.kinds(*table).map(drop))?;
         found.create_view(&mut transaction)?;
         transaction.commit()?;
         Ok(found)
@@ -72,13 +76,22 @@ impl Catalogue {
 
     /// How the columns of a table are written.
     pub(super) fn kinds(&self, table: Table) -> Result<Vec<Kind>, Unfit> {
-        table.columns().iter().map(|column| self.kind(table.name(), column)).collect()
+        table
+            .columns()
+            .iter()
+            .map(|column| self.kind(table.name(), column))
+            .collect()
     }
 
     /// What the column can hold of a signature's message.
     pub(super) fn message_limits(&self) -> Limits {
-        let chars = self.column("signature", "sig_name").and_then(|column| column.chars);
-        Limits { chars, ascii_only: self.ascii_only }
+        let chars = self
+            .column("signature", "sig_name")
+            .and_then(|column| column.chars);
+        Limits {
+            chars,
+            ascii_only: self.ascii_only,
+        }
     }
 
     fn read(client: &mut impl GenericClient) -> Result<Self, Error> {
@@ -99,10 +112,14 @@ impl Catalogue {
             ((row.get(0), row.get(1)), Column { type_name, chars })
         });
         let columns = columns.collect();
-        let encoding: String =
-            client.query_one("SELECT current_setting('server_encoding')", &[])?.get(0);
+        let encoding: String = client
+            .query_one("SELECT current_setting('server_encoding')", &[])?
+            .get(0);
         let ascii_only = !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII");
-        Ok(Catalogue { columns, ascii_only })
+        Ok(Catalogue {
+            columns,
+            ascii_only,
+        })
     }
 
     fn column(&self, table: &str, column: &str) -> Option<&Column> {
@@ -128,7 +145,10 @@ impl Catalogue {
             "int4" => (Kind::Int4, is_number(name)),
             "int8" => (Kind::Int8, is_number(name)),
             "text" | "varchar" | "bpchar" => {
-                let limits = Limits { chars: column.chars, ascii_only: self.ascii_only };
+                let limits = Limits {
+                    chars: column.chars,
+                    ascii_only: self.ascii_only,
+                };
                 (Kind::Text(limits), is_text(name))
             }
             "timestamp" | "timestamptz" => (Kind::Time, is_time(name)),
@@ -180,7 +200,10 @@ impl Catalogue {
             client.batch_execute("DROP VIEW alerts")?;
         }
         client.batch_execute(&self.view())?;
-        client.batch_execute(&format!("COMMENT ON VIEW alerts IS '{}'", self.view_comment()))?;
+        client.batch_execute(&format!(
+            "COMMENT ON VIEW alerts IS '{}'",
+            self.view_comment()
+        ))?;
         Ok(())
     }
 
@@ -196,9 +219,12 @@ impl Catalogue {
     /// Tells one state of the view from another.
     fn view_comment(&self) -> String {
         // FNV-1a.
-        let hash = self.view().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        });
+        let hash = self
+            .view()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
         format!("{VIEW_COMMENT} ({hash:016x})")
     }
 }
@@ -225,12 +251,21 @@ fn pack(client: &mut impl GenericClient, table: &str, column: &str) -> Result<()
             &[],
         )?
         .get(0);
-    let how = if lz4 { "COMPRESSION lz4" } else { "STORAGE EXTERNAL" };
-    client.batch_execute(&format!("ALTER TABLE {table} ALTER COLUMN {column} SET {how}"))
+    let how = if lz4 {
+        "COMPRESSION lz4"
+    } else {
+        "STORAGE EXTERNAL"
+    };
+    client.batch_execute(&format!(
+        "ALTER TABLE {table} ALTER COLUMN {column} SET {how}"
+    ))
 }
 
 fn is_time(column: &str) -> bool {
-    matches!(column, "timestamp" | "packet_time" | "from_time" | "to_time")
+    matches!(
+        column,
+        "timestamp" | "packet_time" | "from_time" | "to_time"
+    )
 }
 
 fn is_text(column: &str) -> bool {

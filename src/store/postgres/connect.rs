@@ -63,7 +63,10 @@ impl Connector {
         if let Some(password) = &server.password {
             config.password(password);
         }
-        Connector { config, pending: None }
+        Connector {
+            config,
+            pending: None,
+        }
     }
 
     pub(super) fn connect(&mut self) -> Result<Client, NoConnection> {
@@ -84,14 +87,16 @@ impl Connector {
     fn start(&self) -> std::io::Result<Receiver<Result<Client, Error>>> {
         let (sender, answer) = channel();
         let config = self.config.clone();
-        thread::Builder::new().name("db-connect".into()).spawn(move || {
-            let result = config.connect(NoTls).and_then(|mut client| {
-                client.batch_execute(SESSION)?;
-                Ok(client)
-            });
-            // Nobody listens any more when the store is gone: so is the connection, then.
-            let _ = sender.send(result);
-        })?;
+        thread::Builder::new()
+            .name("db-connect".into())
+            .spawn(move || {
+                let result = config.connect(NoTls).and_then(|mut client| {
+                    client.batch_execute(SESSION)?;
+                    Ok(client)
+                });
+                // Nobody listens any more when the store is gone: so is the connection, then.
+                let _ = sender.send(result);
+            })?;
         Ok(answer)
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn render<'v>(
         for (index, (value, kind)) in row.iter().zip(kinds).enumerate() {
             if put(value, *kind, out).is_none() {
                 let (table, column) = (table.name(), table.columns()[index]);
-                return Err(format!("{value:?} does not fit into {table}.{column} ({kind:?})"));
+                return Err(format!(
+                    "{value:?} does not fit into {table}.{column} ({kind:?})"
+                ));
             }
         }
     }
