@@ -979,7 +979,7 @@ fn workers_that_start_at_once_make_one_schema_and_fifty_signatures(site: &Site) 
                     name: format!("sensor{}", n / 2),
                     interface: String::new(),
                 };
-                let stream = store.open_stream(&name, StreamId([n; 16]), 0).unwrap();
+                let stream = store.open_stream(&name, StreamId([n; 16]), 0);
                 let mut sids: Vec<u32> = (1..=50).collect();
                 sids.rotate_left(usize::from(n) * 6);
                 if n % 2 == 0 {
@@ -995,6 +995,7 @@ fn workers_that_start_at_once_make_one_schema_and_fifty_signatures(site: &Site) 
                 };
                 let items: Vec<Item<'_>> = sids.iter().map(rule).collect();
                 barrier.wait();
+                let stream = stream.unwrap();
                 write(&mut *store, &stream, 0, &items).unwrap();
             });
         }
