@@ -150,6 +150,7 @@ in_both! {
     the_view_has_these_columns
     a_batch_is_stored_once
     an_older_worker_is_fenced_once_the_epoch_is_raised
+    a_worker_that_comes_back_learns_what_is_durable_and_never_takes_over
     a_new_stream_starts_where_the_sensor_stands
     a_restored_backup_leaves_a_gap_that_is_recorded
     losses_are_stored_with_their_number
@@ -779,6 +780,18 @@ fn an_older_worker_is_fenced_once_the_epoch_is_raised(site: &Site) {
         site.row("SELECT sid, stream, last_seq, epoch FROM flop_stream"),
         format!("1|{STREAM_TEXT}|1|2")
     );
+}
+
+fn a_worker_that_comes_back_learns_what_is_durable_and_never_takes_over(site: &Site) {
+    let (mut old, mut new) = (site.store(), site.store());
+    let stream = old.open_stream(&sensor(), STREAM, 0).unwrap();
+    write(&mut *old, &stream, 0, &[Item::Alert(alert())]).unwrap();
+    let resumed = old.resume_stream(&sensor(), &stream).unwrap();
+    assert_eq!((resumed.last_seq, resumed.epoch), (1, stream.epoch + 1));
+    let theirs = new.open_stream(&sensor(), STREAM, 0).unwrap();
+    let fenced = old.resume_stream(&sensor(), &resumed);
+    assert!(matches!(fenced, Err(StoreError::Fenced(_))), "{fenced:?}");
+    write(&mut *new, &theirs, 1, &[Item::Alert(alert())]).expect("the new one is not disturbed");
 }
 
 fn a_new_stream_starts_where_the_sensor_stands(site: &Site) {
