@@ -33,4 +33,5 @@ pub mod sensor;
 
 pub mod dropped;
 pub mod error;
+pub mod keywords;
 pub mod options;
