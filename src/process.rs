@@ -55,14 +55,14 @@ impl Signals {
     }
 }
 
-/// In a worker: a descriptor that becomes readable when SIGTERM or SIGINT comes. (Ctrl-C reaches the whole group.)
+/// In a worker: a descriptor that becomes readable when SIGTERM, SIGINT or SIGHUP comes. (Ctrl-C reaches the whole group.)
 ///
 /// # Errors
 ///
 /// The system refuses.
 pub fn stop_signal_pipe() -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
     Ok(read)
@@ -203,6 +203,22 @@ pub fn start_worker() -> io::Result<(Child, Control)> {
 /// Takes over the TCP connection that came with a control message.
 pub fn into_tcp(descriptor: OwnedFd) -> TcpStream {
     TcpStream::from(descriptor)
+}
+
+/// This machine's name.
+///
+/// # Errors
+///
+/// As gethostname(2).
+pub fn host_name() -> Result<String, Error> {
+    let name = nix::unistd::gethostname().map_err(|errno| {
+        Error::start(
+            "cannot ask for the host name",
+            errno.desc(),
+            "give a sensor name with -N",
+        )
+    })?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
