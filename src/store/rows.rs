@@ -582,3 +582,33 @@ pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
         ]
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_written_as_jiff_writes_them() {
+        let day = 86_400_000_000_i64;
+        for days in (-719_528..2_932_000)
+            .step_by(37)
+            .chain([-1, 0, 59, 60, 11_016, 47_540])
+        {
+            let us = days * day + 45_296_123_456;
+            let expected = jiff::Timestamp::from_microsecond(us).unwrap();
+            assert_eq!(iso8601(us), format!("{expected:.6}"));
+        }
+        assert_eq!(iso8601(-1), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn options_end_where_they_make_no_sense() {
+        let all = |bytes: &'static [u8]| options(bytes).collect::<Vec<_>>();
+        assert_eq!(all(&[1, 8, 3, 9, 0, 1]), [(1, &[][..]), (8, &[9][..])]);
+        assert_eq!(all(&[2, 4, 5]), []);
+        assert_eq!(all(&[2, 1, 5, 5]), []);
+        assert_eq!(all(&[2, 0, 5, 5]), []);
+        assert_eq!(all(&[2]), []);
+        assert_eq!(all(&[4, 2]), [(4, &[][..])]);
+    }
+}
