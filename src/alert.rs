@@ -11,9 +11,9 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Ids {
-    /// Snort 2.9 with OpenAppID: told from the others by its datagram's length.
+    /// Snort 2.9, with or without OpenAppID.
     Snort2 = 1,
-    /// Snort 3: told by its message in double quotes, or by a datagram without packet.
+    /// Snort 3.
     Snort3 = 2,
     /// barnyard2's `alert_unixsock`.
     Barnyard2 = 3,
@@ -65,7 +65,7 @@ pub struct Alert<'a> {
     pub event_id: Option<u32>,
     /// The event id of the first event of a tagged flow.
     pub event_reference: Option<u32>,
-    /// The rule's message, without Snort 3's quotes; any bytes but NUL, at most `MESSAGE_BYTES_MAX`.
+    /// The rule's message, without Snort 3's quotes: any bytes, at most `MESSAGE_BYTES_MAX`.
     pub message: Cow<'a, [u8]>,
     /// Where the IDS saw the packet, when the alert itself says so (EVE's `in_iface`), else empty.
     pub interface: Cow<'a, str>,

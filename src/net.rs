@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,10 @@ pub struct Connection {
     filled: usize,
     output: Vec<u8>,
     written: usize,
+    /// The peer has closed its side.
     ended: bool,
+    /// A write failed: what is queued goes nowhere.
+    broken: bool,
 }
 
 impl Connection {
@@ -105,6 +108,7 @@ impl Connection {
             output: Vec::new(),
             written: 0,
             ended: false,
+            broken: false,
         })
     }
 
@@ -168,7 +172,9 @@ impl Connection {
 
     /// Queues a frame; `flush` sends it.
     pub fn queue(&mut self, frame: &Frame<'_>) {
-        frame::put(&mut self.output, frame);
+        if !self.broken {
+            frame::put(&mut self.output, frame);
+        }
     }
 
     /// Queues an ITEMS frame.
@@ -188,7 +194,7 @@ impl Connection {
         self.written < self.output.len()
     }
 
-    /// Writes what the socket takes at once.
+    /// Writes what the socket takes at once. After an error nothing is queued any more.
     ///
     /// # Errors
     ///
@@ -198,7 +204,12 @@ impl Connection {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if is_later(&error) => return Ok(()),
-                Err(error) => return Err(Lost::Io(error)),
+                Err(error) => {
+                    self.broken = true;
+                    self.output.clear();
+                    self.written = 0;
+                    return Err(Lost::Io(error));
+                }
             }
         }
         self.output.clear();
@@ -206,12 +217,24 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what is queued, for at most so long: before an orderly end.
-    pub fn flush_within(&mut self, limit: Duration) {
+    /// Ends the connection in order: writes what is queued, then reads until the peer has closed too, for at most so
+    /// long. Closed with unread input, the kernel would reset the connection, and the peer lose our last words.
+    pub fn close(mut self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        while self.flush().is_ok() && self.wants_write() {
+        let mut shut = false;
+        while self.flush().is_ok() && !self.broken && !self.ended {
+            if !self.wants_write() && !shut {
+                shut = true;
+                if self.stream.shutdown(Shutdown::Write).is_err() {
+                    return;
+                }
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || poll(&mut [self.poll_fd(false)], Some(left)).is_err() {
+            if left.is_zero() || poll(&mut [self.poll_fd(true)], Some(left)).is_err() {
+                return;
+            }
+            (self.parsed, self.filled) = (0, 0); // Nobody will read it.
+            if self.fill().is_err() {
                 return;
             }
         }

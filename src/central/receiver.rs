@@ -17,7 +17,7 @@ use crate::wire::frame::{
 };
 use crate::wire::sequence::Expected;
 use crate::wire::{DecodeError, item};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// A writer that is in the middle of a transaction gets this long to notice that it is to end.
 const SUPERSEDED_SECS_MAX: Duration = Duration::from_secs(1);
+/// For the peer to read our last words.
+const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
 
 /// The process of one sensor.
 pub struct Worker {
@@ -58,6 +60,8 @@ struct Handle {
     writer_waker: Waker,
     /// For the thread, until it starts.
     unstarted: Option<(buffer::Outlet, Receiver<Order>, Sender<Event>)>,
+    /// The thread has ended, and all it said was heard.
+    ended: bool,
 }
 
 enum Phase {
@@ -130,6 +134,7 @@ impl Worker {
                 waker,
                 writer_waker,
                 unstarted: Some((outlet, order_receiver, event_sender)),
+                ended: false,
             },
             numbers: Numbers::default(),
             reported: (Numbers::default(), now),
@@ -162,7 +167,8 @@ impl Worker {
         match self.phase {
             Phase::Draining { until } => {
                 let over = until.is_some_and(|until| Instant::now() >= until);
-                over || self.writer.is_unstarted() || self.writer.is_done()
+                // The writer tells of a commit before it lets go of the items, so all of it was heard.
+                over || self.writer.ended || self.gauge.counts().held == 0
             }
             _ => false,
         }
@@ -249,7 +255,15 @@ impl Worker {
     }
 
     fn hear_writer(&mut self) {
-        while let Ok(event) = self.writer.events.try_recv() {
+        loop {
+            let event = match self.writer.events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.writer.ended = true;
+                    break;
+                }
+            };
             match event {
                 Event::Opened(stream) => {
                     self.database_away = false;
@@ -428,27 +442,17 @@ impl Worker {
     fn say_goodbye(mut self) {
         self.hear_writer();
         let reason = self.reason.take().unwrap_or_default();
-        self.connection.queue(&Frame::Bye(&reason));
-        self.connection.flush_within(Duration::from_secs(1));
         let numbers = self.numbers();
-        self.tell_master(&FromWorker::Bye { reason, numbers });
+        self.tell_master(&FromWorker::Bye {
+            reason: reason.clone(),
+            numbers,
+        });
+        self.connection.queue(&Frame::Bye(&reason));
+        self.connection.close(CLOSE_SECS_MAX);
     }
 }
 
 impl Handle {
-    fn is_unstarted(&self) -> bool {
-        self.unstarted.is_some()
-    }
-
-    /// The thread has dropped its end of the channel, and all it said was heard.
-    fn is_done(&self) -> bool {
-        self.events.is_empty()
-            && matches!(
-                self.events.try_recv(),
-                Err(crossbeam_channel::TryRecvError::Disconnected)
-            )
-    }
-
     fn order(&self, order: Order) {
         // An error: the thread has ended.
         let _ = self.orders.send(order);

@@ -11,10 +11,9 @@
 //! other layouts always do.
 //!
 //! Invariants:
-//! - No datagram makes this panic, and none takes more memory than its own length in `Scratch`.
+//! - No datagram makes this panic, or lets a part of `Scratch` grow far beyond `EVE_BYTES_MAX`.
 //! - Nothing is lost without a word: what is no alert is an `OtherRecord` or a `Refusal`.
-//! - Snort's and barnyard2's datagrams are decoded without allocation, EVE's with none but for texts that contain
-//!   escapes.
+//! - Snort's and barnyard2's alerts are decoded without allocation, EVE's with none but for texts that contain escapes.
 
 #![forbid(unsafe_code)]
 

@@ -80,11 +80,11 @@ fn utf8<'a>(record: &'a [u8], copy: &'a mut String) -> Result<&'a str, Refusal> 
         if !chunk.invalid().is_empty() {
             copy.push(char::REPLACEMENT_CHARACTER);
         }
+        if copy.len() > EVE_BYTES_MAX {
+            return Err(Refusal::TooLong(copy.len())); // One bad byte becomes three.
+        }
     }
-    match copy.len() {
-        0..=EVE_BYTES_MAX => Ok(copy),
-        grown => Err(Refusal::TooLong(grown)), // One bad byte becomes three.
-    }
+    Ok(copy)
 }
 
 /// All but packet and payload.

@@ -36,29 +36,31 @@ impl Receiver {
         let sockets = std::mem::take(&mut self.sockets);
         let stop = self.stop.receiver.clone();
         let mut hand = Hand::default();
-        let mut turn_of = |receiver: &mut Receiver, number: usize, most: usize| {
-            for _ in 0..most {
-                match sockets[number].receive(&mut hand.datagram) {
-                    Ok(bytes) => receiver.take(&mut hand, bytes, number),
-                    Err(_) => return, // WouldBlock; anything else would show again at once in poll.
-                }
-            }
-        };
+        let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
+        fds.push(net::readable(&stop));
         while !self.stop.is_asked() {
-            let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
-            fds.push(net::readable(&stop));
             if net::poll(&mut fds, None).is_err() {
                 continue; // ENOMEM: the kernel is short of memory for a moment.
             }
-            for number in 0..sockets.len() {
-                if net::is_ready(&fds[number]) {
-                    turn_of(&mut self, number, TURN_DATAGRAMS);
+            for (number, (socket, fd)) in sockets.iter().zip(&fds).enumerate() {
+                if net::is_ready(fd) {
+                    self.turn(&mut hand, socket, number, TURN_DATAGRAMS);
                 }
             }
         }
         sockets.iter().for_each(Served::unlink);
-        for number in 0..sockets.len() {
-            turn_of(&mut self, number, LAST_DATAGRAMS);
+        for (number, socket) in sockets.iter().enumerate() {
+            self.turn(&mut hand, socket, number, LAST_DATAGRAMS);
+        }
+    }
+
+    /// Takes what is there, up to `most` datagrams.
+    fn turn(&mut self, hand: &mut Hand, socket: &Served, number: usize, most: usize) {
+        for _ in 0..most {
+            match socket.receive(&mut hand.datagram) {
+                Ok(bytes) => self.take(hand, bytes, number),
+                Err(_) => return, // WouldBlock; anything else would show again at once in poll.
+            }
         }
     }
 

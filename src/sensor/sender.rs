@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 /// Pause before the second try to connect; doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// For the peer to read our last words.
+const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
 
 /// Until when the sender goes on after it was asked to stop; not set while it is not.
 #[derive(Clone)]
@@ -300,7 +302,7 @@ impl Sender {
         };
         if matches!(ended, Ended::Stopped) {
             connection.queue(&Frame::Bye("sockserv stops"));
-            connection.flush_within(Duration::from_secs(1));
+            connection.close(CLOSE_SECS_MAX);
         }
         ended
     }
@@ -406,16 +408,18 @@ impl Sender {
     fn tell_connected(&mut self, welcome: &Welcome) {
         self.tell_database(false);
         match self.lost.take() {
-            None => crate::notice!(
-                "connected to servsock at {}, as sid {}",
-                self.server,
-                welcome.sid
-            ),
+            None => {
+                crate::notice!(
+                    "connected to servsock at {}, as sid {}",
+                    self.server,
+                    welcome.sid
+                )
+            }
             Some((since, _)) => crate::notice!(
-                "connected to servsock at {} again after {} s, as sid {}; {} alerts were dropped since start",
+                "connected to servsock at {}, as sid {}, after {} s without; {} alerts were dropped since start",
                 self.server,
-                since.elapsed().as_secs(),
                 welcome.sid,
+                since.elapsed().as_secs(),
                 self.status.gauge.counts().dropped
             ),
         }

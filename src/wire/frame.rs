@@ -60,6 +60,8 @@ pub const HANDSHAKE_SECS_MAX: u64 = 10;
 pub const SENSOR_NAME_BYTES_MAX: usize = 255;
 /// Body of an ITEMS frame: several chunks' worth, and never less than one item.
 pub const ITEMS_BODY_BYTES_MAX: usize = ITEMS_HEADER_BYTES + ITEM_BYTES_MAX;
+/// Sequence numbers end here, after some thousand years of flood: a database's integers have a sign.
+pub const SEQUENCE_MAX: u64 = 1 << 62;
 /// Bytes of an ITEMS body before its first item.
 pub const ITEMS_HEADER_BYTES: usize = 12;
 
@@ -366,6 +368,11 @@ fn decode_hello(mut fields: Fields<'_>) -> Result<Hello, DecodeError> {
     }
     let stream = StreamId(fields.array("the stream")?);
     let forgotten = fields.u64("the forgotten number")?;
+    if forgotten > SEQUENCE_MAX {
+        return error(format!(
+            "{forgotten} as a sequence number, at most {SEQUENCE_MAX} allowed"
+        ));
+    }
     let _features = fields.u32("the features")?;
     let name = fields.text("the sensor name", SENSOR_NAME_BYTES_MAX)?;
     let interface = fields.text("the interface", SENSOR_NAME_BYTES_MAX)?;
@@ -408,7 +415,7 @@ pub fn check_sensor_name(what: &str, name: &str, least: usize) -> Result<(), Dec
 fn decode_items(mut fields: Fields<'_>) -> Result<Frame<'_>, DecodeError> {
     let first = fields.u64("the first number")?;
     let count = fields.u32("the number of items")?;
-    if first == 0 || count == 0 || first.checked_add(u64::from(count)).is_none() {
+    if !(1..=SEQUENCE_MAX).contains(&first) || count == 0 {
         return error(format!("{count} items from number {first} on"));
     }
     Ok(Frame::Items {

@@ -78,6 +78,10 @@ const NO_OFFSET: u32 = u32::MAX;
 
 /// What a stream consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are alerts, and they live on the stack"
+)]
 pub enum Item<'a> {
     /// An alert.
     Alert(Alert<'a>),
@@ -292,14 +296,11 @@ fn decode_alert(mut fields: Fields<'_>) -> Result<Alert<'_>, DecodeError> {
     let gid = fields.u32("the gid")?;
     let sid = fields.u32("the sid")?;
     let rev = fields.u32("the rev")?;
-    let mut optional = |bit: u8, what| {
-        let number = fields.u32(what)?;
-        Ok((has & bit != 0).then_some(number))
-    };
-    let class_id = optional(HAS_CLASS_ID, "the class id")?;
-    let priority = optional(u8::MAX, "the priority")?.unwrap_or(0);
-    let event_id = optional(HAS_EVENT_ID, "the event id")?;
-    let event_reference = optional(HAS_EVENT_REFERENCE, "the event reference")?;
+    let class_id = fields.u32("the class id")?;
+    let priority = fields.u32("the priority")?;
+    let event_id = fields.u32("the event id")?;
+    let event_reference = fields.u32("the event reference")?;
+    let optional = |bit: u8, number: u32| (has & bit != 0).then_some(number);
     let message = decode_message(&mut fields)?;
     let class_name = fields.text("the class name", NAME_BYTES_MAX)?;
     let interface = fields.text("the interface", NAME_BYTES_MAX)?;
@@ -322,11 +323,11 @@ fn decode_alert(mut fields: Fields<'_>) -> Result<Alert<'_>, DecodeError> {
         gid,
         sid,
         rev,
-        class_id,
+        class_id: optional(HAS_CLASS_ID, class_id),
         class_name: Cow::Borrowed(class_name),
         priority,
-        event_id,
-        event_reference,
+        event_id: optional(HAS_EVENT_ID, event_id),
+        event_reference: optional(HAS_EVENT_REFERENCE, event_reference),
         message: Cow::Borrowed(message),
         interface: Cow::Borrowed(interface),
         action: Cow::Borrowed(action),
@@ -458,4 +459,203 @@ fn decode_loss(mut fields: Fields<'_>) -> Result<Loss<'_>, DecodeError> {
     };
     fields.end("the loss")?;
     Ok(loss)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An IPv4 UDP packet without link header: 20 + 8 + 3 bytes.
+    const PACKET: [u8; 31] = [
+        0x45, 0, 0, 31, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, // IP
+        0, 53, 4, 0, 0, 11, 0, 0, // UDP
+        b'a', b'b', b'c',
+    ];
+
+    fn alert() -> Alert<'static> {
+        Alert {
+            ids: Ids::Snort3,
+            time_us: 0x0102_0304,
+            gid: 1,
+            sid: u32::MAX,
+            rev: 3,
+            class_id: Some(0),
+            class_name: "".into(),
+            priority: 5,
+            event_id: Some(6),
+            event_reference: None,
+            message: Cow::Borrowed(b"hi\xff"),
+            interface: "".into(),
+            action: "".into(),
+            app_proto: "".into(),
+            flow: Some(Flow {
+                src: [192, 0, 2, 1].into(),
+                dst: [192, 0, 2, 2].into(),
+                proto: 17,
+                transport: Transport::Ports {
+                    source: 53,
+                    destination: 1024,
+                },
+            }),
+            packet: Some(Packet {
+                time_us: 7,
+                wire_bytes: 31,
+                link: 101,
+                bytes: &PACKET,
+                ip: Some(0),
+                transport: Some(20),
+            }),
+            payload: Payload::InPacket {
+                offset: 28,
+                bytes: 3,
+            },
+            record: b"",
+        }
+    }
+
+    fn encoded(alert: &Alert<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_alert(&mut bytes, alert);
+        bytes
+    }
+
+    #[test]
+    fn an_alert_has_these_bytes() {
+        let mut bytes = vec![138, 0, 0, 0, 1, 1];
+        bytes.extend_from_slice(&[2, 1 | 2 | 8 | 16 | 64, 1, 17]);
+        bytes.extend_from_slice(&[4, 3, 2, 1, 0, 0, 0, 0]);
+        for number in [1, u32::MAX, 3, 0, 5, 6, 0] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(b"\x03\x00hi\xff\0\0\0\0\0\0\0\0");
+        bytes.extend_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2, 53, 0, 0, 4]);
+        bytes.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [31u32, 101, 0, 20, 31] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&PACKET);
+        bytes.extend_from_slice(&[28, 0, 0, 0, 3, 0, 0, 0]);
+        bytes.extend_from_slice(&[0; 4]);
+        assert_eq!(encoded(&alert()), bytes);
+        assert_eq!(decode(&bytes), Ok(Item::Alert(alert())));
+        assert!(is_alert(&bytes));
+    }
+
+    #[test]
+    fn a_loss_has_these_bytes_and_a_bounded_reason() {
+        let loss = Loss {
+            count: 9,
+            from_us: 1,
+            to_us: 2,
+            reason: "why".into(),
+        };
+        let mut bytes = Vec::new();
+        put_loss(&mut bytes, &loss);
+        let mut expected = vec![
+            31, 0, 0, 0, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        expected.extend_from_slice(b"\x02\0\0\0\0\0\0\0\x03\0why");
+        assert_eq!(bytes, expected);
+        assert_eq!(decode(&bytes), Ok(Item::Loss(loss.clone())));
+        let long = Loss {
+            reason: "ü".repeat(REASON_BYTES_MAX).into(),
+            ..loss
+        };
+        bytes.clear();
+        put_loss(&mut bytes, &long);
+        assert!(decode(&bytes).is_ok(), "cut between two characters");
+    }
+
+    #[test]
+    fn ipv6_icmp_and_own_payload_survive() {
+        let alert = Alert {
+            flow: Some(Flow {
+                src: std::net::Ipv6Addr::LOCALHOST.into(),
+                dst: std::net::Ipv6Addr::UNSPECIFIED.into(),
+                proto: 58,
+                transport: Transport::Icmp { kind: 128, code: 1 },
+            }),
+            packet: None,
+            payload: Payload::Own(b"xyz"),
+            record: b"{}",
+            class_name: "Class".into(),
+            class_id: None,
+            ..alert()
+        };
+        assert_eq!(decode(&encoded(&alert)), Ok(Item::Alert(alert)));
+    }
+
+    #[test]
+    fn nothing_known_but_the_ids_survives() {
+        let alert = Alert {
+            flow: None,
+            packet: None,
+            payload: Payload::None,
+            class_id: None,
+            event_id: None,
+            ..alert()
+        };
+        assert_eq!(decode(&encoded(&alert)), Ok(Item::Alert(alert)));
+    }
+
+    #[test]
+    fn offsets_outside_of_the_packet_are_refused() {
+        type Change = fn(&mut Packet<'_>, &mut Payload<'_>);
+        let changes: [Change; 6] = [
+            |packet, _| packet.ip = Some(12),
+            |packet, _| packet.ip = Some(31),
+            |packet, _| packet.transport = Some(28),
+            |packet, _| packet.transport = Some(0),
+            |packet, _| packet.ip = None,
+            |_, payload| {
+                *payload = Payload::InPacket {
+                    offset: 30,
+                    bytes: 2,
+                }
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut alert = alert();
+            let mut packet = alert.packet.unwrap();
+            change(&mut packet, &mut alert.payload);
+            alert.packet = Some(packet);
+            assert!(decode(&encoded(&alert)).is_err(), "change {number}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_bounded_on_both_sides() {
+        let front = |length: usize| u32::try_from(length - 4).unwrap().to_le_bytes();
+        assert_eq!(length(&front(ITEM_BYTES_MIN)), Ok(Some(ITEM_BYTES_MIN)));
+        assert_eq!(length(&front(ITEM_BYTES_MAX)), Ok(Some(ITEM_BYTES_MAX)));
+        assert!(length(&front(ITEM_BYTES_MIN - 1)).is_err());
+        assert!(length(&front(ITEM_BYTES_MAX + 1)).is_err());
+        assert!(length(&[255; 4]).is_err());
+        assert_eq!(length(&[0; 3]), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_bytes_panics(at in 0usize..142, byte: u8, cut in 0usize..=142) {
+            let mut bytes = encoded(&alert());
+            bytes[at] = byte;
+            let _ = decode(&bytes);
+            bytes.truncate(cut);
+            let _ = decode(&bytes);
+            if bytes.len() >= 4 {
+                let length = u32::try_from(bytes.len() - 4).unwrap();
+                bytes[..4].copy_from_slice(&length.to_le_bytes());
+                let _ = decode(&bytes);
+            }
+        }
+
+        #[test]
+        fn no_random_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), ITEM_BYTES_MIN..400), kind in 0u8..4) {
+            let length = u32::try_from(bytes.len() - 4).unwrap();
+            bytes[..4].copy_from_slice(&length.to_le_bytes());
+            (bytes[4], bytes[5]) = (kind, 1);
+            let _ = decode(&bytes);
+        }
+    }
 }
