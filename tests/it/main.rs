@@ -1,5 +1,7 @@
 //! The built programs, run as an operator runs them: sockets, processes and databases in folders of each test's own.
 
+#[path = "../fixtures/expect.rs"]
+mod expect;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 #[allow(unreachable_pub, reason = "unit tests use the same file")]
