@@ -44,12 +44,12 @@ impl Database {
         }
     }
 
-    /// The view's `timestamp` as ISO 8601 text with microseconds, in UTC.
-    pub(crate) fn time_as_text(&self) -> &'static str {
+    /// A column of the view `alerts` with an instant: ISO 8601 with microseconds, in UTC.
+    pub(crate) fn instant(&self, column: &str) -> String {
         match self {
-            Database::Sqlite(_) => "timestamp",
+            Database::Sqlite(_) => column.to_owned(),
             Database::Postgres(_) => {
-                "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+                format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
             }
         }
     }

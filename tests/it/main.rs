@@ -8,6 +8,7 @@ mod fixtures;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 
+mod captures;
 mod database;
 mod pipeline;
 mod program;
