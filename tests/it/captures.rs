@@ -1,10 +1,11 @@
 //! What real IDS programs sent, through the two programs, against the tables of what is in it.
 
-use crate::database::{Database, Kind, Row};
+use crate::database::{BOTH, Database, Kind, Row};
 use crate::expect::{self, Flow, Seen, Sender};
 use crate::fixtures::{self, datagrams, expected};
 use crate::program::Program;
 use crate::site::Site;
+use crate::tables;
 use std::net::IpAddr;
 
 /// Captures without a table: one alert, which `an_alert_without_message` looks at.
@@ -38,11 +39,49 @@ fn every_capture(kind: Kind) {
             name => all_agree(name, &alerts),
         }
         if has_table(&name) {
-            classic_tables_agree(&site.database, &name);
+            tables::rows_are_as_many_as_alerts_need(&site.database, &name);
         }
         stops_with(&mut sockserv, count);
     }
     assert_eq!(site.database.number("SELECT count(*) FROM flop_loss"), 0);
+}
+
+/// A datagram of each capture in turn, all to one socket: their order is the order in the database.
+#[test]
+fn all_kinds_of_ids_may_share_a_socket() {
+    for kind in BOTH {
+        let mut site = Site::new(kind);
+        let captures: Vec<_> = fixtures::names()
+            .iter()
+            .filter(|name| has_table(name))
+            .map(|name| (Sender::of(name), datagrams(name), expected(name)))
+            .collect();
+        let longest = captures
+            .iter()
+            .map(|(_, datagrams, _)| datagrams.len())
+            .max();
+        let in_turn = (0..longest.expect("a capture"))
+            .flat_map(|turn| captures.iter().map(move |capture| (turn, capture)))
+            .filter_map(|(turn, (sender, datagrams, rows))| {
+                Some((*sender, datagrams.get(turn)?, &rows[turn]))
+            });
+        site.ids_sends(in_turn.clone().map(|(_, datagram, _)| datagram));
+        let alerts: Vec<_> = in_turn
+            .filter(|(sender, _, row)| expect::is_alert(*sender, row))
+            .collect();
+        site.database.has_alerts(alerts.len());
+        let stored = stored(&site.database, "sensor");
+        assert_eq!(stored.len(), alerts.len());
+        for (seen, (sender, _, row)) in stored.iter().zip(alerts) {
+            expect::agrees(sender, seen, row);
+        }
+        for ids in ["Snort 2.9", "Snort 3", "barnyard2", "Suricata"] {
+            let line = format!("the first alert of {ids} came on sockserv");
+            site.sockserv().says(&line);
+            assert_eq!(site.sockserv().lines_with(&line), 1);
+        }
+        site.stop();
+    }
 }
 
 fn has_table(name: &str) -> bool {
@@ -216,5 +255,3 @@ fn unhex(hex: &str) -> Vec<u8> {
         })
         .collect()
 }
-
-fn classic_tables_agree(_database: &Database, _name: &str) {}

@@ -58,7 +58,7 @@ impl Database {
     pub(crate) fn try_query(&self, sql: &str) -> Result<Vec<Row>, String> {
         match self {
             Database::Sqlite(path) => query_sqlite(path, sql).map_err(|error| error.to_string()),
-            Database::Postgres(url) => query_postgres(url, sql).map_err(|error| error.to_string()),
+            Database::Postgres(url) => query_postgres(url, sql).map_err(postgres_error),
         }
     }
 
@@ -119,6 +119,14 @@ fn text(value: ValueRef<'_>) -> Option<String> {
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(bytes) => Some(String::from_utf8(bytes.to_vec()).expect("UTF-8")),
         ValueRef::Blob(_) => panic!("the schema has no blobs"),
+    }
+}
+
+/// The driver's own text says "db error" and no more.
+fn postgres_error(error: postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => error.to_string(),
+        None => error.to_string(),
     }
 }
 

@@ -14,3 +14,4 @@ mod pipeline;
 mod program;
 mod serial;
 mod site;
+mod tables;

@@ -112,8 +112,13 @@ impl Program {
 
     /// Waits until it ends by itself.
     pub(crate) fn exits(&mut self) -> ExitStatus {
+        self.exits_within(DEADLINE)
+    }
+
+    /// Waits for its end, not longer than this.
+    pub(crate) fn exits_within(&mut self, deadline: Duration) -> ExitStatus {
         let child = &mut self.child;
-        eventually("the program ends", || {
+        within(deadline, "the program ends", || {
             let status = child.try_wait().expect("a child of ours");
             status.ok_or_else(|| String::from("it runs on"))
         })
