@@ -73,16 +73,7 @@ pub trait Store: Send {
         &mut self,
         sensor: &SensorName,
         last: &OpenStream,
-    ) -> Result<OpenStream, StoreError> {
-        let stream = self.open_stream(sensor, last.id, 0)?;
-        match stream.epoch == last.epoch + 1 {
-            true => Ok(stream),
-            false => Err(StoreError::Fenced(format!(
-                "stream {} was taken over by another worker while the database was away",
-                last.id
-            ))),
-        }
-    }
+    ) -> Result<OpenStream, StoreError>;
 
     /// Stores a batch in one transaction: all of it, with the stream's new `last_seq`, or nothing.
     ///
@@ -176,6 +167,39 @@ fn rows_of<'a>(
         }
     }
     rows
+}
+
+/// How a stream is opened.
+#[derive(Clone, Copy, Debug)]
+struct Opening<'a> {
+    sensor: &'a SensorName,
+    stream: StreamId,
+    /// What the sensor no longer has.
+    forgotten: u64,
+    /// The epoch it must still be in, when a worker comes back to it.
+    epoch: Option<i64>,
+}
+
+impl<'a> Opening<'a> {
+    fn again(sensor: &'a SensorName, last: &OpenStream) -> Self {
+        Opening {
+            sensor,
+            stream: last.id,
+            forgotten: last.last_seq,
+            epoch: Some(last.epoch),
+        }
+    }
+
+    /// Checks the epoch that is in the database.
+    fn check(&self, epoch: i64) -> Result<(), StoreError> {
+        match self.epoch {
+            Some(mine) if mine != epoch => Err(StoreError::Fenced(format!(
+                "stream {} was taken over by another worker while the database was away",
+                self.stream
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Another worker has raised the epoch or moved `last_seq`.

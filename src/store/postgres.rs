@@ -14,7 +14,8 @@ use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::url::Server;
 use super::{
-    Batch, CheckError, OpenStream, SensorName, Store, StoreError, Stored, gap_reason, rows_of,
+    Batch, CheckError, OpenStream, Opening, SensorName, Store, StoreError, Stored, gap_reason,
+    rows_of,
 };
 use crate::wire::StreamId;
 use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
@@ -161,6 +162,18 @@ impl Postgres {
         }
         Err(error)
     }
+
+    fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
+        self.connected()?;
+        self.signatures.clear();
+        let session = self.session.as_mut().expect("connected() made it");
+        let opened = open_stream(&mut session.client, opening);
+        // No alert is involved yet: whatever it is, it is the database's matter.
+        match self.sorted("open a stream in", opened) {
+            Err(StoreError::Content(text)) => Err(StoreError::Away(text)),
+            other => other,
+        }
+    }
 }
 
 impl Store for Postgres {
@@ -174,16 +187,20 @@ impl Store for Postgres {
         stream: StreamId,
         forgotten: u64,
     ) -> Result<OpenStream, StoreError> {
-        self.connected()?;
-        self.signatures.clear();
-        let session = self.session.as_mut().expect("connected() made it");
-        let opened =
-            open_stream(&mut session.client, sensor, stream, forgotten).map_err(Failure::Server);
-        // No alert is involved yet: whatever it is, it is the database's matter.
-        match self.sorted("open a stream in", opened) {
-            Err(StoreError::Content(text)) => Err(StoreError::Away(text)),
-            other => other,
-        }
+        self.open(&Opening {
+            sensor,
+            stream,
+            forgotten,
+            epoch: None,
+        })
+    }
+
+    fn resume_stream(
+        &mut self,
+        sensor: &SensorName,
+        last: &OpenStream,
+    ) -> Result<OpenStream, StoreError> {
+        self.open(&Opening::again(sensor, last))
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -455,28 +472,24 @@ fn class_row(transaction: &mut Transaction<'_>, name: &str) -> Result<i64, Error
     }
 }
 
-fn open_stream(
-    client: &mut Client,
-    sensor: &SensorName,
-    stream: StreamId,
-    forgotten: u64,
-) -> Result<OpenStream, Error> {
-    let program = format!("servsock: {}", sensor.name);
+fn open_stream(client: &mut Client, opening: &Opening<'_>) -> Result<OpenStream, Failure> {
+    let program = format!("servsock: {}", opening.sensor.name);
     client.execute(
         "SELECT set_config('application_name', $1, false)",
         &[&program],
     )?;
     let mut transaction = client.transaction()?;
-    let sid = sensor_row(&mut transaction, sensor)?;
-    let (name, forgotten) = (stream.to_string(), clamp(forgotten));
+    let sid = sensor_row(&mut transaction, opening.sensor)?;
+    let (name, forgotten) = (opening.stream.to_string(), clamp(opening.forgotten));
     let known = transaction.query_opt(
-        "SELECT last_seq FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
+        "SELECT last_seq, epoch FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
         &[&sid, &name],
     )?;
-    if let Some(before) = known
-        .map(|row| row.get::<_, i64>(0))
-        .filter(|before| *before < forgotten)
-    {
+    let known: Option<(i64, i64)> = known.map(|row| (row.get(0), row.get(1)));
+    if let Some((_, epoch)) = known {
+        opening.check(epoch).map_err(Failure::Store)?;
+    }
+    if let Some((before, _)) = known.filter(|(before, _)| *before < forgotten) {
         let count = forgotten - before;
         transaction.execute(
             "INSERT INTO flop_loss (sid, stream, seq, from_time, to_time, reason, count)
@@ -494,28 +507,31 @@ fn open_stream(
          RETURNING epoch, last_seq",
         &[&sid, &name, &forgotten],
     )?;
+    move_last_cid(&mut transaction, sid)?;
     transaction.commit()?;
     let last_seq = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
     Ok(OpenStream {
         sid,
-        id: stream,
+        id: opening.stream,
         epoch: row.get(0),
         last_seq,
     })
 }
 
-/// Finds or makes the sensor's row, locks it, and moves its `last_cid` behind all cids that are in use.
+/// Finds or makes the sensor's row.
 fn sensor_row(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<i64, Error> {
-    let sid = match find_sensor(transaction, sensor)? {
-        Some(sid) => sid,
-        None => {
-            transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SENSOR_LOCK])?;
-            match find_sensor(transaction, sensor)? {
-                Some(sid) => sid,
-                None => make_sensor(transaction, sensor)?,
-            }
-        }
-    };
+    if let Some(sid) = find_sensor(transaction, sensor)? {
+        return Ok(sid);
+    }
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SENSOR_LOCK])?;
+    match find_sensor(transaction, sensor)? {
+        Some(sid) => Ok(sid),
+        None => make_sensor(transaction, sensor),
+    }
+}
+
+/// Locks the sensor's row, and moves its `last_cid` behind all cids that are in use.
+fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Error> {
     // First the lock, then the look: what another worker has stored until then is seen.
     transaction.execute(
         "SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE",
@@ -531,7 +547,7 @@ fn sensor_row(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<
         ),
         &[&sid],
     )?;
-    Ok(sid)
+    Ok(())
 }
 
 fn find_sensor(

@@ -8,8 +8,8 @@
 use super::rows::{Table, Value, clamp, iso8601, push_hex};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
-    Batch, CheckError, OpenStream, SensorName, Store, StoreError, Stored, gap_reason, now_us,
-    parts, rows_of,
+    Batch, CheckError, OpenStream, Opening, SensorName, Store, StoreError, Stored, gap_reason,
+    now_us, parts, rows_of,
 };
 use crate::wire::StreamId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -144,6 +144,16 @@ impl Sqlite {
         Err(error)
     }
 
+    fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
+        self.connected()?;
+        self.signatures.clear();
+        let opened = self
+            .live()
+            .map_err(Failure::Store)
+            .and_then(|connection| open_stream(connection, opening));
+        self.sorted("open a stream in", opened)
+    }
+
     fn try_write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, Failure> {
         let mut cache = std::mem::take(&mut self.signatures);
         let inserts = std::mem::take(&mut self.inserts);
@@ -167,13 +177,20 @@ impl Store for Sqlite {
         stream: StreamId,
         forgotten: u64,
     ) -> Result<OpenStream, StoreError> {
-        self.connected()?;
-        self.signatures.clear();
-        let opened = self
-            .live()
-            .map_err(Failure::Store)
-            .and_then(|connection| open_stream(connection, sensor, stream, forgotten));
-        self.sorted("open a stream in", opened)
+        self.open(&Opening {
+            sensor,
+            stream,
+            forgotten,
+            epoch: None,
+        })
+    }
+
+    fn resume_stream(
+        &mut self,
+        sensor: &SensorName,
+        last: &OpenStream,
+    ) -> Result<OpenStream, StoreError> {
+        self.open(&Opening::again(sensor, last))
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -328,24 +345,22 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn open_stream(
-    connection: &mut Connection,
-    sensor: &SensorName,
-    stream: StreamId,
-    forgotten: u64,
-) -> Result<OpenStream, Failure> {
+fn open_stream(connection: &mut Connection, opening: &Opening<'_>) -> Result<OpenStream, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let sid = sensor_row(&transaction, sensor)?;
+    let sid = sensor_row(&transaction, opening.sensor)?;
     let now = iso8601(now_us());
-    let name = stream.to_string();
-    let known: Option<(i64, String)> = transaction
+    let name = opening.stream.to_string();
+    let known: Option<(i64, i64, String)> = transaction
         .query_row(
-            "SELECT last_seq, changed FROM flop_stream WHERE sid = ?1 AND stream = ?2",
+            "SELECT last_seq, epoch, changed FROM flop_stream WHERE sid = ?1 AND stream = ?2",
             params![sid, name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    let forgotten = clamp(forgotten);
+    if let Some((_, epoch, _)) = known {
+        opening.check(epoch).map_err(Failure::Store)?;
+    }
+    let forgotten = clamp(opening.forgotten);
     let (epoch, last_seq): (i64, i64) = transaction.query_row(
         "INSERT INTO flop_stream (sid, stream, last_seq, epoch, changed) VALUES (?1, ?2, ?3, 1, ?4)
          ON CONFLICT (sid, stream)
@@ -354,7 +369,7 @@ fn open_stream(
         params![sid, name, forgotten, now],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if let Some((before, changed)) = known.filter(|(before, _)| *before < forgotten) {
+    if let Some((before, _, changed)) = known.filter(|(before, ..)| *before < forgotten) {
         let count = forgotten - before;
         transaction.execute(
             "INSERT OR IGNORE INTO flop_loss (sid, stream, seq, from_time, to_time, reason, count)
@@ -366,7 +381,7 @@ fn open_stream(
     let last_seq = u64::try_from(last_seq).unwrap_or(0);
     Ok(OpenStream {
         sid,
-        id: stream,
+        id: opening.stream,
         epoch,
         last_seq,
     })

@@ -150,6 +150,7 @@ in_both! {
     the_view_has_these_columns
     a_batch_is_stored_once
     an_older_worker_is_fenced_once_the_epoch_is_raised
+    a_worker_that_comes_back_learns_what_is_durable_and_never_takes_over
     a_new_stream_starts_where_the_sensor_stands
     a_restored_backup_leaves_a_gap_that_is_recorded
     losses_are_stored_with_their_number
@@ -781,6 +782,18 @@ fn an_older_worker_is_fenced_once_the_epoch_is_raised(site: &Site) {
     );
 }
 
+fn a_worker_that_comes_back_learns_what_is_durable_and_never_takes_over(site: &Site) {
+    let (mut old, mut new) = (site.store(), site.store());
+    let stream = old.open_stream(&sensor(), STREAM, 0).unwrap();
+    write(&mut *old, &stream, 0, &[Item::Alert(alert())]).unwrap();
+    let resumed = old.resume_stream(&sensor(), &stream).unwrap();
+    assert_eq!((resumed.last_seq, resumed.epoch), (1, stream.epoch + 1));
+    let theirs = new.open_stream(&sensor(), STREAM, 0).unwrap();
+    let fenced = old.resume_stream(&sensor(), &resumed);
+    assert!(matches!(fenced, Err(StoreError::Fenced(_))), "{fenced:?}");
+    write(&mut *new, &theirs, 1, &[Item::Alert(alert())]).expect("the new one is not disturbed");
+}
+
 fn a_new_stream_starts_where_the_sensor_stands(site: &Site) {
     let mut store = site.store();
     let stream = store.open_stream(&sensor(), STREAM, 41).unwrap();
@@ -979,7 +992,7 @@ fn workers_that_start_at_once_make_one_schema_and_fifty_signatures(site: &Site) 
                     name: format!("sensor{}", n / 2),
                     interface: String::new(),
                 };
-                let stream = store.open_stream(&name, StreamId([n; 16]), 0).unwrap();
+                let stream = store.open_stream(&name, StreamId([n; 16]), 0);
                 let mut sids: Vec<u32> = (1..=50).collect();
                 sids.rotate_left(usize::from(n) * 6);
                 if n % 2 == 0 {
@@ -995,6 +1008,7 @@ fn workers_that_start_at_once_make_one_schema_and_fifty_signatures(site: &Site) 
                 };
                 let items: Vec<Item<'_>> = sids.iter().map(rule).collect();
                 barrier.wait();
+                let stream = stream.unwrap();
                 write(&mut *store, &stream, 0, &items).unwrap();
             });
         }
