@@ -8,7 +8,9 @@ mod fixtures;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 
+mod bad_input;
 mod captures;
+mod client;
 mod database;
 mod pipeline;
 mod program;
