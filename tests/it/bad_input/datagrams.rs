@@ -212,11 +212,11 @@ fn alerts_with_impossible_lengths_and_cut_headers_are_stored() {
         assert_eq!(site.database.query(stored), [[expected]], "{what}");
     }
     let message = "SELECT message FROM alerts ORDER BY cid DESC LIMIT 1";
-    let expected = Some("m".repeat(255));
+    let expected = Some("m".repeat(256));
     assert_eq!(
         site.database.query(message),
         [[expected]],
-        "256 bytes without NUL: the last is never text"
+        "all 256 bytes, for no NUL ends them"
     );
     site.ids_sends(serial::alerts(1..=1));
     site.database.has_alerts(9);
