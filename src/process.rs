@@ -8,13 +8,15 @@ use nix::sys::socket::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as SignalStream;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A control message between servsock and a worker is never longer.
@@ -223,21 +225,23 @@ pub fn host_name() -> Result<String, Error> {
 
 /// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
 pub fn who_serves(path: &Path) -> Option<String> {
-    let inode = socket_inode(path)?;
-    let wanted = format!("socket:[{inode}]");
+    let target = std::path::absolute(path).ok()?;
+    let candidates = bound_sockets(target.file_name()?)?;
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        let Some(pid) = name
-            .to_str()
-            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        else {
+        let is_pid = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+        let Some(pid) = name.to_str().filter(is_pid) else {
             continue;
         };
+        // The kernel shows a path as it was bound: a relative one counts from that process's directory.
+        let folder = fs::read_link(process.path().join("cwd")).unwrap_or_default();
+        let is_target = |bound: &PathBuf| folder.join(bound) == target;
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
             continue; // Not ours to look at, or just ended.
         };
         let serves = |fd: fs::DirEntry| {
-            fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            let socket = fs::read_link(fd.path()).unwrap_or_default();
+            candidates.get(socket.as_os_str()).is_some_and(is_target)
         };
         if descriptors.flatten().any(serves) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
@@ -247,13 +251,18 @@ pub fn who_serves(path: &Path) -> Option<String> {
     None
 }
 
-fn socket_inode(path: &Path) -> Option<String> {
-    let absolute = std::path::absolute(path).ok()?;
+/// Sockets whose path ends in this name: what their descriptors link to -> the path, as it was bound.
+fn bound_sockets(name: &OsStr) -> Option<HashMap<OsString, PathBuf>> {
     let list = fs::read_to_string("/proc/net/unix").ok()?;
-    let line = list.lines().find(|line| {
+    let sockets = list.lines().skip(1).filter_map(|line| {
         // Num RefCount Protocol Flags Type St Inode Path
-        let bound = line.splitn(8, ' ').nth(7).map(str::trim_start);
-        bound.is_some_and(|bound| Path::new(bound) == absolute || Path::new(bound) == path)
-    })?;
-    line.split_ascii_whitespace().nth(6).map(str::to_owned)
+        let mut rest = line;
+        for _ in 0..6 {
+            (_, rest) = rest.trim_start().split_once(' ')?;
+        }
+        let (inode, path) = rest.trim_start().split_once(' ')?;
+        let path = PathBuf::from(path);
+        (path.file_name() == Some(name)).then(|| (format!("socket:[{inode}]").into(), path))
+    });
+    Some(sockets.collect())
 }
