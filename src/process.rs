@@ -8,13 +8,15 @@ use nix::sys::socket::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as SignalStream;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A control message between servsock and a worker is never longer.
@@ -206,9 +208,12 @@ pub fn into_tcp(descriptor: OwnedFd) -> TcpStream {
 }
 
 /// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
+///
+/// The kernel lists a socket under the path that its owner gave, which may be relative to a directory that is not
+/// ours: so of all with the same file name, the one is meant that has the same file behind it.
 pub fn who_serves(path: &Path) -> Option<String> {
-    let inode = socket_inode(path)?;
-    let wanted = format!("socket:[{inode}]");
+    let file = file_id(path)?;
+    let bound = sockets_named(path.file_name()?);
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
         let Some(pid) = name
@@ -221,7 +226,11 @@ pub fn who_serves(path: &Path) -> Option<String> {
             continue; // Not ours to look at, or just ended.
         };
         let serves = |fd: fs::DirEntry| {
-            fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            let target = fs::read_link(fd.path()).unwrap_or_default();
+            bound.iter().any(|(socket, place)| {
+                target.as_os_str() == socket.as_str()
+                    && file_id(&process.path().join("cwd").join(place)) == Some(file)
+            })
         };
         if descriptors.flatten().any(serves) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
@@ -231,13 +240,25 @@ pub fn who_serves(path: &Path) -> Option<String> {
     None
 }
 
-fn socket_inode(path: &Path) -> Option<String> {
-    let absolute = std::path::absolute(path).ok()?;
-    let list = fs::read_to_string("/proc/net/unix").ok()?;
-    let line = list.lines().find(|line| {
+/// Device and inode.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Unix sockets bound at a path that ends like this: their names as descriptors, and the path.
+fn sockets_named(name: &OsStr) -> Vec<(String, PathBuf)> {
+    let list = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let lines = list.lines().filter_map(|line| {
         // Num RefCount Protocol Flags Type St Inode Path
-        let bound = line.splitn(8, ' ').nth(7).map(str::trim_start);
-        bound.is_some_and(|bound| Path::new(bound) == absolute || Path::new(bound) == path)
-    })?;
-    line.split_ascii_whitespace().nth(6).map(str::to_owned)
+        let mut rest = line.trim_start();
+        let mut inode = "";
+        for _ in 0..7 {
+            let (field, behind) = rest.split_once(' ')?;
+            (inode, rest) = (field, behind.trim_start());
+        }
+        let path = Path::new(rest);
+        (path.file_name() == Some(name)).then(|| (format!("socket:[{inode}]"), path.to_owned()))
+    });
+    lines.collect()
 }
