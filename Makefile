@@ -25,6 +25,7 @@ build:
 test:
 	@tests/install-needs cc postgresql
 	$(CARGO) test
+	@for run in first second; do $(CARGO) run --quiet --example demo >target/demo.log || { cat target/demo.log; exit 1; }; done
 
 lint:
 	$(CARGO) fmt --check

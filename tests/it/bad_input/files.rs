@@ -17,17 +17,26 @@ fn ends(mut program: Program, code: i32, texts: &[&str]) {
 
 #[test]
 fn a_socket_that_a_living_process_serves_is_refused_and_stays() {
+    // Another one, whose socket has the same name in another folder, is not the one to be named.
+    let _elsewhere = Site::without_servsock(Kind::Sqlite);
     let mut site = Site::new(Kind::Sqlite);
     let who = format!(
         "sockserv, process {}, serves it already",
         site.sockserv().pid()
     );
-    let second = site.run(
-        "sockserv",
-        "second",
-        &["-s", "sockserv", "--control", "second.ctrl"],
-    );
-    ends(second, 1, &["cannot bind alert socket sockserv", &who]);
+    let absolute = site.path("sockserv").display().to_string();
+    for (number, path) in ["sockserv", "./sockserv", &absolute]
+        .into_iter()
+        .enumerate()
+    {
+        let log = format!("second{number}");
+        let second = site.run("sockserv", &log, &["-s", path, "--control", "second.ctrl"]);
+        ends(
+            second,
+            1,
+            &[&format!("cannot bind alert socket {path}: {who}")],
+        );
+    }
     site.ids_sends_alerts(1..=10);
     site.database_gets(1..=10);
 }
