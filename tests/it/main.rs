@@ -13,6 +13,7 @@ mod captures;
 mod client;
 mod control;
 mod database;
+mod losses;
 mod outage;
 mod pipeline;
 mod program;
