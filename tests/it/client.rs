@@ -2,8 +2,8 @@
 
 use crate::serial;
 use crate::site::Site;
+use flop::alert::SensorName;
 use flop::ids::{Decoded, LinkType, Scratch};
-use flop::store::SensorName;
 use flop::wire::frame::{self, Ack, Frame, HEADER_BYTES, Header, Hello, Welcome};
 use flop::wire::{StreamId, item};
 use std::io::{ErrorKind, Read, Write};

@@ -29,8 +29,8 @@ fn postgresql_may_be_absent_at_start() {
     site.database_gets(1..=50);
     site.sockserv().says("has its database back");
     let servsock = site.servsock();
-    servsock.says("the database is back after");
-    assert_eq!(servsock.lines_with("the database is back"), 1);
+    servsock.says("the database takes alerts again, after");
+    assert_eq!(servsock.lines_with("the database takes alerts again"), 1);
     site.stop();
     site.database_gets(1..=50);
 }
@@ -57,7 +57,11 @@ fn postgresql_may_be_stopped_and_started_while_alerts_flow() {
         for text in ["cannot reach its database", "has its database back"] {
             assert_eq!(site.sockserv().lines_with(text), 1, "{text}: told once");
         }
-        assert_eq!(site.servsock().lines_with("the database is back after"), 1);
+        assert_eq!(
+            site.servsock()
+                .lines_with("the database takes alerts again, after"),
+            1
+        );
         site.stop();
         site.database_gets(1..=1_100);
     }
@@ -200,7 +204,7 @@ fn a_signal_stops_sockserv_within_the_drain_time_also_while_servsock_is_away() {
         sockserv.says(&format!("stopping: {signal}"));
         sockserv.says(
             "stopped: received 10 [10], sent 0 [0], dropped 0 [0], buffered 10; \
-             10 alerts were not acknowledged by servsock and are lost",
+             10 alerts were not sent and are lost",
         );
         assert!(!site.path("sockserv").exists(), "the socket is removed");
         assert!(!site.path("sockserv.ctrl").exists(), "the FIFO is removed");

@@ -22,13 +22,13 @@ fn who_does_not_speak_the_protocol_is_refused_with_a_reason() {
         (noise(1_000), "protocol version"),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
-            "protocol version 47 is not known here, version 1 is",
+            "a frame of protocol version 47, version 1 is spoken here",
         ),
         (items_of_4_gb, "a Items frame of 4294967295 bytes, at most"),
         (hello_of_5_kb, "a Hello frame of 5120 bytes, at most"),
         (
             with(4, 2),
-            "protocol version 2 is not known here, version 1 is",
+            "a frame of protocol version 2, version 1 is spoken here",
         ),
         (with(5, 99), "a frame of the unknown kind 99"),
         (
@@ -160,7 +160,7 @@ fn a_sequence_number_that_jumps_ends_the_connection_and_stores_nothing_behind_it
         client.sends(&Client::items_bytes(5, 5..=6));
         assert_eq!(
             client.is_refused(),
-            "it sent sequence number 5 came where 4 was next"
+            "protocol error: sequence number 5 where 4 was next"
         );
         client.is_closed();
         site.servsock().says("sensor \"sensor\" left after");
