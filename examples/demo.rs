@@ -262,25 +262,16 @@ fn protocol(number: u8) -> String {
 }
 
 fn show_next_steps() {
-    let programs = programs().map_or_else(|_| String::from("target/release"), |path| short(&path));
     println!(
         "Next, look around in what it left:\n\
          \x20 sqlite3 {FOLDER}/alerts.db 'SELECT timestamp, src, dst, message FROM alerts ORDER BY cid DESC LIMIT 10'\n\
          or let Snort 3 fill a database, with `alert_unixsock = {{ }}` in snort.lua:\n\
-         \x20 {programs}/servsock --db sqlite:flop.db &\n\
-         \x20 {programs}/sockserv -s /var/log/snort/snort_alert &\n\
+         \x20 make build\n\
+         \x20 target/release/servsock --db sqlite:flop.db &\n\
+         \x20 target/release/sockserv -s /var/log/snort/snort_alert &\n\
          \x20 snort -c snort.lua -i eth0 -l /var/log/snort\n\
          README.md has the first steps with Snort 2.9, Suricata and PostgreSQL."
     );
-}
-
-/// Relative to where we are, if it is below.
-fn short(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here)
-        .unwrap_or(path)
-        .display()
-        .to_string()
 }
 
 /// The folder of the built programs: this one lies in `examples` below it.
