@@ -41,6 +41,15 @@ impl Ids {
     }
 }
 
+/// Who a sensor says it is; checked by `wire` (length, characters).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SensorName {
+    /// `sensor.hostname`.
+    pub name: String,
+    /// `sensor.interface`; empty for none (NULL in the database).
+    pub interface: String,
+}
+
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert<'a> {

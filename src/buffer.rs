@@ -1,11 +1,12 @@
 //! Encoded items between a thread that must not wait (the IDS) and one that must (the network, the database).
 //!
-//! A queue of chunks, each some 64 KiB of items one after another, in exactly the bytes that go out: an item costs its
-//! bytes and nothing else. `Intake::push` appends to the last chunk; `Outlet::take` takes the first one whole;
+//! A queue of chunks, each some 64 KiB of items one after another, in exactly the bytes that go out: in a flood an item
+//! costs its bytes and a hundredth more. `Intake::push` appends to the last chunk; `Outlet::take` takes the first one whole;
 //! what was taken is still *held* until `Outlet::acknowledge` is told so.
 //!
 //! Invariants, checked by `debug_assert!` after each change and against a model in the tests:
-//! - `low < high`, and `held <= high` after each `push` unless all that is held was taken: memory has a ceiling.
+//! - `low < high`, and after each `push` `held <= high` and `bytes <= Water::bytes_max`, unless all that is held was
+//!   taken: memory has a ceiling.
 //! - `pushed == acknowledged + dropped + held`: an item is delivered or counted, never gone.
 //! - What is dropped is the newest that was never taken: what may have been sent keeps its sequence number and its
 //!   content for ever. What stays keeps its order.
@@ -32,6 +33,12 @@ pub struct Water {
     high: u64,
     low: u64,
 }
+
+/// HighWater counts alerts, but an alert may have a megabyte: from this much for each of them on the newest are dropped
+/// all the same. Snort's alerts have some hundred bytes, EVE records some thousand.
+const BYTES_EACH_MAX: u64 = 16 << 10;
+/// A low HighWater still leaves room for some big ones.
+const BYTES_LEAST: u64 = 64 << 20;
 
 /// HighWater's upper limit: a thousand times FLoP's default and some.
 pub const HIGH_WATER_MAX: u64 = 1_000_000_000;
@@ -65,6 +72,11 @@ impl Water {
     pub fn low(self) -> u64 {
         self.low
     }
+
+    /// Bytes of items that are held at most: 16 KiB for each item up to HighWater, at least 64 MiB.
+    pub fn bytes_max(self) -> u64 {
+        (self.high * BYTES_EACH_MAX).max(BYTES_LEAST)
+    }
 }
 
 impl Default for Water {
@@ -82,6 +94,8 @@ impl Default for Water {
 pub struct Chunk {
     bytes: Vec<u8>,
     items: u32,
+    /// Bytes that the buffer counts for it since it was taken.
+    counted: u64,
 }
 
 impl Chunk {
@@ -111,7 +125,15 @@ impl Chunk {
         Chunk {
             items: u32::try_from(items).expect("an item has 4 bytes at least"),
             bytes,
+            counted: 0,
         }
+    }
+
+    /// Cuts the first `count` items off.
+    pub fn skip(&mut self, count: usize) {
+        let at: usize = self.items().take(count).map(<[u8]>::len).sum();
+        self.bytes.drain(..at);
+        self.items = u32::try_from(self.items().count()).expect("fewer than before");
     }
 
     fn has_room(&self, item: &[u8]) -> bool {
@@ -123,29 +145,34 @@ impl Chunk {
         self.items += 1;
     }
 
-    /// Cuts the items behind the first `keep` off, into a chunk of their own.
-    fn cut(&mut self, keep: u32) -> Chunk {
-        let at: usize = self.items().take(keep as usize).map(<[u8]>::len).sum();
-        let cut = Chunk {
-            bytes: self.bytes.split_off(at),
-            items: self.items - keep,
+    /// Cuts the last items off, into a chunk of their own: as many as it takes until `surplus_items` items or
+    /// `surplus_bytes` bytes are off, whichever takes more.
+    fn cut(&mut self, surplus_items: u64, surplus_bytes: u64) -> Chunk {
+        let starts: Vec<usize> = self
+            .items()
+            .scan(0, |next, item| {
+                Some(std::mem::replace(next, *next + item.len()))
+            })
+            .collect();
+        let end = self.bytes.len();
+        let enough = |(off, start): (usize, &usize)| {
+            off as u64 + 1 >= surplus_items && (end - start) as u64 >= surplus_bytes
         };
-        self.items = keep;
-        cut
+        let off = starts.iter().rev().enumerate().position(enough);
+        let off = off.map_or(starts.len(), |before| before + 1);
+        let items = u32::try_from(off).expect("at most `items`, a u32");
+        self.items -= items;
+        Chunk {
+            bytes: self.bytes.split_off(starts[starts.len() - off]),
+            items,
+            counted: 0,
+        }
     }
 }
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Chunk({} items, {} bytes)", self.items, self.bytes.len())
-    }
-}
-
-impl<'a> FromIterator<&'a [u8]> for Chunk {
-    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(items: I) -> Chunk {
-        let mut chunk = Chunk::default();
-        items.into_iter().for_each(|item| chunk.push(item));
-        chunk
     }
 }
 
@@ -170,6 +197,17 @@ pub struct Counts {
     pub dropped: u64,
     /// Items that are in the buffer, or taken and not acknowledged.
     pub held: u64,
+    /// Bytes of the items that are in the buffer, and of chunks that were taken and not recycled.
+    pub bytes: u64,
+}
+
+/// What a push forced out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many items.
+    pub items: u64,
+    /// The items, oldest first.
+    pub chunks: Vec<Chunk>,
 }
 
 struct State {
@@ -219,17 +257,22 @@ pub struct Intake(Arc<Shared>);
 
 impl Intake {
     /// Appends an item. When more than HighWater are held then, the newest that were never taken are cut off until
-    /// LowWater is reached, and returned, oldest first.
-    pub fn push(&mut self, item: &[u8]) -> Vec<Chunk> {
+    /// LowWater is reached, and returned. (The same for bytes, down to one hundredth below their limit.)
+    pub fn push(&mut self, item: &[u8]) -> Option<Dropped> {
         let mut state = self.0.lock();
         state.append(item);
-        let dropped = match state.counts.held > state.water.high {
-            true => state.drop_newest(),
-            false => Vec::new(),
-        };
+        let dropped = state.is_over().then(|| state.drop_newest());
         state.check();
         self.0.wake_outlet(state);
         dropped
+    }
+
+    /// Gives the memory of dropped items back, when nobody wants them.
+    pub fn recycle(&mut self, dropped: Vec<Chunk>) {
+        let mut state = self.0.lock();
+        for chunk in dropped {
+            state.keep_spare(chunk.bytes);
+        }
     }
 
     /// Appends items without looking at HighWater: for the worker, which stops reading instead (`Gauge::is_high`).
@@ -266,13 +309,19 @@ impl State {
         match self.chunks.back_mut() {
             Some(chunk) if chunk.has_room(item) => chunk.push(item),
             _ => {
-                let mut chunk = self.new_chunk(item.len());
+                // What will be forced out at once, for all the others were taken, is not worth a whole chunk.
+                let is_full = self.chunks.is_empty() && self.counts.held >= self.water.high;
+                let mut chunk = match is_full {
+                    true => Chunk::default(),
+                    false => self.new_chunk(item.len()),
+                };
                 chunk.push(item);
                 self.chunks.push_back(chunk);
             }
         }
         self.counts.pushed += 1;
         self.counts.held += 1;
+        self.counts.bytes += item.len() as u64;
     }
 
     fn new_chunk(&mut self, first_bytes: usize) -> Chunk {
@@ -283,30 +332,56 @@ impl State {
                 .pop()
                 .unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES)),
         };
-        Chunk { bytes, items: 0 }
+        Chunk {
+            bytes,
+            ..Chunk::default()
+        }
     }
 
-    fn drop_newest(&mut self) -> Vec<Chunk> {
-        let mut dropped = Vec::new();
-        while self.counts.held > self.water.low {
+    fn is_over(&self) -> bool {
+        self.counts.held > self.water.high || self.counts.bytes > self.water.bytes_max()
+    }
+
+    fn drop_newest(&mut self) -> Dropped {
+        let bytes_max = self.water.bytes_max();
+        let (over, over_bytes) = (
+            self.counts.held > self.water.high,
+            self.counts.bytes > bytes_max,
+        );
+        let held_goal = if over { self.water.low } else { u64::MAX };
+        let bytes_goal = if over_bytes {
+            bytes_max - bytes_max / 100
+        } else {
+            u64::MAX
+        };
+        let mut dropped = Dropped::default();
+        loop {
+            let items = self.counts.held.saturating_sub(held_goal);
+            let bytes = self.counts.bytes.saturating_sub(bytes_goal);
+            if items == 0 && bytes == 0 {
+                break;
+            }
             let Some(mut last) = self.chunks.pop_back() else {
                 break; // All the others were taken.
             };
-            let surplus = self.counts.held - self.water.low;
-            if surplus < u64::from(last.items) {
-                let surplus = u32::try_from(surplus).expect("less than items, a u32");
-                let cut = last.cut(last.items - surplus);
-                self.chunks.push_back(std::mem::replace(&mut last, cut));
+            if items < u64::from(last.items) && bytes < last.bytes.len() as u64 {
+                let cut = last.cut(items, bytes);
+                let rest = std::mem::replace(&mut last, cut);
+                if !rest.is_empty() {
+                    self.chunks.push_back(rest);
+                }
             }
             self.counts.held -= u64::from(last.items);
+            self.counts.bytes -= last.bytes.len() as u64;
             self.counts.dropped += u64::from(last.items);
-            dropped.push(last);
+            dropped.items += u64::from(last.items);
+            dropped.chunks.push(last);
         }
-        dropped.reverse();
+        dropped.chunks.reverse();
         dropped
     }
 
-    fn recycle(&mut self, mut bytes: Vec<u8>) {
+    fn keep_spare(&mut self, mut bytes: Vec<u8>) {
         if bytes.capacity() == CHUNK_BYTES && self.spare.len() < SPARE_CHUNKS_MAX {
             bytes.clear();
             self.spare.push(bytes);
@@ -351,11 +426,12 @@ impl Outlet {
         };
         // At rest each alert is taken alone: ten thousand of them that wait for their acknowledgement must not hold
         // ten thousand nearly empty chunks.
-        if chunk.bytes.capacity() == CHUNK_BYTES && chunk.bytes.len() < CHUNK_BYTES / 2 {
+        if chunk.bytes.capacity() == CHUNK_BYTES && chunk.bytes.len() < CHUNK_BYTES / 4 * 3 {
             let exact = chunk.bytes.as_slice().to_vec();
             let roomy = std::mem::replace(&mut chunk.bytes, exact);
-            state.recycle(roomy);
+            state.keep_spare(roomy);
         }
+        chunk.counted = chunk.bytes.len() as u64;
         Taken::Chunk(chunk)
     }
 
@@ -380,7 +456,9 @@ impl Outlet {
 
     /// Gives an acknowledged chunk's memory back.
     pub fn recycle(&mut self, chunk: Chunk) {
-        self.0.lock().recycle(chunk.bytes);
+        let mut state = self.0.lock();
+        state.counts.bytes -= chunk.counted;
+        state.keep_spare(chunk.bytes);
     }
 }
 
@@ -407,13 +485,13 @@ impl Gauge {
     /// HighWater is reached: who can stop the source, stops it.
     pub fn is_high(&self) -> bool {
         let state = self.0.lock();
-        state.counts.held >= state.water.high
+        state.counts.held >= state.water.high || state.counts.bytes >= state.water.bytes_max()
     }
 
     /// LowWater is reached: the source may flow again.
     pub fn is_low(&self) -> bool {
         let state = self.0.lock();
-        state.counts.held <= state.water.low
+        state.counts.held <= state.water.low && state.counts.bytes < state.water.bytes_max()
     }
 }
 
@@ -434,8 +512,9 @@ mod tests {
         u32::from_le_bytes(item[4..8].try_into().unwrap())
     }
 
-    fn numbers(chunks: &[Chunk]) -> Vec<u32> {
-        chunks.iter().flat_map(Chunk::items).map(number).collect()
+    fn numbers(dropped: &Option<Dropped>) -> Vec<u32> {
+        let chunks = dropped.iter().flat_map(|dropped| &dropped.chunks);
+        chunks.flat_map(Chunk::items).map(number).collect()
     }
 
     fn buffer(high: u64, low: u64) -> (Intake, Outlet, Gauge) {
@@ -454,7 +533,7 @@ mod tests {
     fn at_high_water_nothing_is_dropped_and_one_more_drops_to_low_water() {
         let (mut intake, mut outlet, gauge) = buffer(10, 7);
         for n in 1..=10 {
-            assert!(intake.push(&item(n, 20)).is_empty());
+            assert_eq!(intake.push(&item(n, 20)), None);
         }
         assert!(gauge.is_high());
         let dropped = intake.push(&item(11, 20));
@@ -466,12 +545,12 @@ mod tests {
     #[test]
     fn what_was_taken_counts_until_acknowledged_and_is_never_dropped() {
         let (mut intake, mut outlet, gauge) = buffer(4, 2);
-        (1..=4).for_each(|n| assert!(intake.push(&item(n, 20)).is_empty()));
+        (1..=4).for_each(|n| assert_eq!(intake.push(&item(n, 20)), None));
         assert_eq!(take_all(&mut outlet), [1, 2, 3, 4]);
         assert_eq!(numbers(&intake.push(&item(5, 20))), [5], "only 5 was left");
         outlet.acknowledge(3);
         assert_eq!(gauge.counts().held, 1);
-        assert!(intake.push(&item(6, 20)).is_empty());
+        assert_eq!(intake.push(&item(6, 20)), None);
         assert_eq!(take_all(&mut outlet), [6]);
     }
 
@@ -545,6 +624,38 @@ mod tests {
         assert_eq!(taker.join().unwrap(), items);
     }
 
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let (mut intake, mut outlet, gauge) = buffer(10, 5);
+        let big = item(1, 1 << 20);
+        let fit = BYTES_LEAST / (1 << 20);
+        gauge.set_water(Water::new(1000, 999).unwrap());
+        let bytes_max = gauge.water().bytes_max();
+        assert_eq!(bytes_max, BYTES_LEAST);
+        for _ in 0..fit {
+            assert_eq!(intake.push(&big), None);
+        }
+        assert!(gauge.is_high());
+        let dropped = intake.push(&item(2, 8)).unwrap();
+        assert_eq!(
+            dropped.items, 2,
+            "the small one, and a big one to be 1 % below"
+        );
+        assert_eq!(gauge.counts().bytes, bytes_max - (1 << 20));
+        while let Taken::Chunk(chunk) = outlet.take() {
+            outlet.acknowledge(u64::from(chunk.len()));
+            outlet.recycle(chunk);
+        }
+        assert_eq!((gauge.counts().held, gauge.counts().bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_front_of_a_chunk_is_skipped_by_items() {
+        let mut chunk = Chunk::of([item(1, 20), item(2, 30), item(3, 9)].concat());
+        chunk.skip(2);
+        assert_eq!((chunk.len(), chunk.bytes()), (1, &item(3, 9)[..]));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Push(usize),
@@ -581,7 +692,9 @@ mod tests {
                                 expected.insert(0, open.pop_back().unwrap());
                             }
                         }
-                        prop_assert_eq!(numbers(&intake.push(&item(next, bytes))), expected);
+                        let dropped = intake.push(&item(next, bytes));
+                        prop_assert_eq!(dropped.as_ref().map_or(0, |dropped| dropped.items), expected.len() as u64);
+                        prop_assert_eq!(numbers(&dropped), expected);
                     }
                     Step::Take => {
                         if let Taken::Chunk(chunk) = outlet.take() {

@@ -121,6 +121,10 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
             },
             "stop that one first, or name another socket",
         )),
+        Err(Some(Errno::EPROTOTYPE)) => Err((
+            "a living process serves a socket of another kind there".to_owned(),
+            "name another place",
+        )),
         Err(answer) => Err((
             format!(
                 "what is there cannot be probed: {}",

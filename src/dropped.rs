@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::alert::SensorName;
 use crate::alert::{Alert, Transport};
-use crate::store::SensorName;
 use serde::Serialize;
 use std::borrow::Cow;
 

@@ -10,7 +10,8 @@
 //!
 //! - programs: `bin/*`, the only ones to end the process
 //! - roles: `sensor`, `central`, `mail`, the only ones to start threads
-//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `wake`: one facility each
+//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one
+//!   facility each
 //! - values: `alert`, `ids`, `wire`, `dropped`, `options`, `error`: no I/O, clock, thread or log line
 
 pub mod alert;
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod wire;
 
 pub mod buffer;
+pub mod clock;
 pub mod crew;
 pub mod ctrl;
 pub mod dgram;

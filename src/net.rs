@@ -4,7 +4,7 @@
 
 use crate::wake::Waker;
 use crate::wire::DecodeError;
-use crate::wire::frame::{self, Frame, HEADER_BYTES, Header, Kind};
+use crate::wire::frame::{self, Frame, HEADER_BYTES, Header};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fmt;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// before its bytes are there.
 const READ_BYTES: usize = 256 << 10;
 /// No more frames are to be queued while so much waits to be written.
-pub const OUTPUT_BYTES_ENOUGH: usize = 256 << 10;
+const OUTPUT_BYTES_ENOUGH: usize = 256 << 10;
 /// For one address of the server.
 const CONNECT_SECS_MAX: u64 = 10;
 
@@ -66,7 +66,7 @@ impl fmt::Display for Lost {
         match self {
             Lost::Closed => f.write_str("the other side closed the connection"),
             Lost::Io(error) => write!(f, "{error}"),
-            Lost::Protocol(error) => write!(f, "it sent {error}"),
+            Lost::Protocol(error) => write!(f, "protocol error: {error}"),
         }
     }
 }
@@ -259,20 +259,20 @@ fn is_later(error: &io::Error) -> bool {
     )
 }
 
-/// Connects to the first address of `host` that answers. `stop` is asked whenever `waker` wakes.
+/// Connects to the first address of `host` that answers. `deadline` is asked whenever `waker` wakes.
 ///
 /// # Errors
 ///
-/// The last address's error; `Interrupted` when it was stopped.
+/// The last address's error; `Interrupted` when the deadline has passed.
 pub fn connect(
     host: &str,
     port: u16,
     waker: &Waker,
-    stop: impl Fn() -> bool,
+    deadline: impl Fn() -> Option<Instant>,
 ) -> io::Result<Connection> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (host, port).to_socket_addrs()? {
-        match connect_to(address, waker, &stop) {
+        match connect_to(address, waker, &deadline) {
             Ok(stream) => return Connection::new(stream),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
             Err(error) => last = error,
@@ -284,7 +284,7 @@ pub fn connect(
 fn connect_to(
     address: SocketAddr,
     waker: &Waker,
-    stop: &impl Fn() -> bool,
+    deadline: &impl Fn() -> Option<Instant>,
 ) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -296,22 +296,23 @@ fn connect_to(
         Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
         Err(error) => return Err(error),
     }
-    let deadline = Instant::now() + Duration::from_secs(CONNECT_SECS_MAX);
+    let patience = Instant::now() + Duration::from_secs(CONNECT_SECS_MAX);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let now = Instant::now();
+        let deadline = deadline().unwrap_or(patience);
+        if now >= deadline {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if now >= patience {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let mut fds = [
             PollFd::new(socket.as_fd(), PollFlags::POLLOUT),
             readable(waker),
         ];
-        poll(&mut fds, Some(left))?;
-        let connected = fds[0].any().unwrap_or(true);
+        poll(&mut fds, Some(patience.min(deadline) - now))?;
+        let connected = is_ready(&fds[0]);
         waker.clear();
-        if stop() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
         if connected {
             return match socket.take_error()? {
                 None => Ok(socket.into()),
@@ -340,18 +341,4 @@ pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     socket.bind(&SockAddr::from(address))?;
     socket.listen(1024)?;
     Ok(socket.into())
-}
-
-/// Names a frame in a message of the log.
-pub fn kind_of(frame: &Frame<'_>) -> Kind {
-    match frame {
-        Frame::Hello(_) => Kind::Hello,
-        Frame::Welcome(_) => Kind::Welcome,
-        Frame::Refuse(_) => Kind::Refuse,
-        Frame::Items { .. } => Kind::Items,
-        Frame::Ack(_) => Kind::Ack,
-        Frame::Heartbeat(_) => Kind::Heartbeat,
-        Frame::State { .. } => Kind::State,
-        Frame::Bye(_) => Kind::Bye,
-    }
 }

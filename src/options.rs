@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use crate::alert::SensorName;
 use crate::buffer::Water;
 use crate::error::Error;
 use crate::ids::LinkType;
-use crate::store::{SensorName, Url};
+use crate::store::Url;
 use crate::wire::frame::check_sensor_name;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ pub struct Sockserv {
     #[arg(short = 'S', long, value_name = "SERVER", default_value = "127.0.0.1")]
     server: String,
     /// TCP port of servsock
-    #[arg(short = 'p', long, value_name = "PORT", default_value_t = PORT)]
+    #[arg(short = 'p', long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Name of this sensor in the database [default: the host name]
     #[arg(short = 'N', long, value_name = "NAME")]
@@ -150,12 +151,15 @@ pub enum Drops {
 }
 
 impl Sockserv {
-    /// Checks all values.
+    /// Checks all values; `host_name` is asked where no sensor name is given.
     ///
     /// # Errors
     ///
     /// A sentence about the first that is refused.
-    pub fn validate(self) -> Result<SensorConfig, Error> {
+    pub fn validate(
+        self,
+        host_name: impl FnOnce() -> Result<String, Error>,
+    ) -> Result<SensorConfig, Error> {
         for socket in &self.sockets {
             check_socket_path(socket)?;
         }
@@ -341,17 +345,6 @@ fn first_twice(paths: &[PathBuf]) -> Option<&PathBuf> {
         .or_else(|| first_twice(before))
 }
 
-fn host_name() -> Result<String, Error> {
-    let name = nix::unistd::gethostname().map_err(|errno| {
-        Error::start(
-            "cannot ask for the host name",
-            errno.desc(),
-            "give a sensor name with -N",
-        )
-    })?;
-    Ok(name.to_string_lossy().into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,7 +354,7 @@ mod tests {
         let args = std::iter::once("sockserv").chain(args.iter().copied());
         Sockserv::try_parse_from(args)
             .map_err(|error| Error::Usage(error.to_string()))?
-            .validate()
+            .validate(|| Ok("host".to_owned()))
     }
 
     #[test]

@@ -8,13 +8,15 @@ use nix::sys::socket::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as SignalStream;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A control message between servsock and a worker is never longer.
@@ -55,14 +57,14 @@ impl Signals {
     }
 }
 
-/// In a worker: a descriptor that becomes readable when SIGTERM or SIGINT comes. (Ctrl-C reaches the whole group.)
+/// In a worker: a descriptor that becomes readable when SIGTERM, SIGINT or SIGHUP comes. (Ctrl-C reaches the whole group.)
 ///
 /// # Errors
 ///
 /// The system refuses.
 pub fn stop_signal_pipe() -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
     Ok(read)
@@ -205,23 +207,44 @@ pub fn into_tcp(descriptor: OwnedFd) -> TcpStream {
     TcpStream::from(descriptor)
 }
 
+/// This machine's name.
+///
+/// # Errors
+///
+/// As gethostname(2).
+pub fn host_name() -> Result<String, Error> {
+    let name = nix::unistd::gethostname().map_err(|errno| {
+        Error::start(
+            "cannot ask for the host name",
+            errno.desc(),
+            "give a sensor name with -N",
+        )
+    })?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
+///
+/// The kernel lists a socket under the path that its owner gave, which may be relative to a directory that is not
+/// ours: so of all with the same file name, the one is meant that has the same file behind it.
 pub fn who_serves(path: &Path) -> Option<String> {
-    let inode = socket_inode(path)?;
-    let wanted = format!("socket:[{inode}]");
+    let file = file_id(path)?;
+    let bound = sockets_named(path.file_name()?);
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        let Some(pid) = name
-            .to_str()
-            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        else {
+        let is_pid = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+        let Some(pid) = name.to_str().filter(is_pid) else {
             continue;
         };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
             continue; // Not ours to look at, or just ended.
         };
         let serves = |fd: fs::DirEntry| {
-            fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            let target = fs::read_link(fd.path()).unwrap_or_default();
+            bound.iter().any(|(socket, place)| {
+                target.as_os_str() == socket.as_str()
+                    && file_id(&process.path().join("cwd").join(place)) == Some(file)
+            })
         };
         if descriptors.flatten().any(serves) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
@@ -231,13 +254,25 @@ pub fn who_serves(path: &Path) -> Option<String> {
     None
 }
 
-fn socket_inode(path: &Path) -> Option<String> {
-    let absolute = std::path::absolute(path).ok()?;
-    let list = fs::read_to_string("/proc/net/unix").ok()?;
-    let line = list.lines().find(|line| {
+/// Device and inode.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Unix sockets bound at a path that ends like this: their names as descriptors, and the path.
+fn sockets_named(name: &OsStr) -> Vec<(String, PathBuf)> {
+    let list = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let lines = list.lines().filter_map(|line| {
         // Num RefCount Protocol Flags Type St Inode Path
-        let bound = line.splitn(8, ' ').nth(7).map(str::trim_start);
-        bound.is_some_and(|bound| Path::new(bound) == absolute || Path::new(bound) == path)
-    })?;
-    line.split_ascii_whitespace().nth(6).map(str::to_owned)
+        let mut rest = line.trim_start();
+        let mut inode = "";
+        for _ in 0..7 {
+            let (field, behind) = rest.split_once(' ')?;
+            (inode, rest) = (field, behind.trim_start());
+        }
+        let path = Path::new(rest);
+        (path.file_name() == Some(name)).then(|| (format!("socket:[{inode}]"), path.to_owned()))
+    });
+    lines.collect()
 }

@@ -5,7 +5,7 @@
 
 use clap::Parser;
 use flop::error::Error;
-use flop::process::Signals;
+use flop::process::{self, Signals};
 use flop::sensor::{Inputs, Sensor};
 use flop::{log, options};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: options::Sockserv) -> Result<(), Error> {
-    let config = options.validate()?;
+    let config = options.validate(process::host_name)?;
     let inputs = Inputs::open(&config)?;
     let signals = Signals::install()?;
     let sensor = Sensor::start(inputs, &config)?;

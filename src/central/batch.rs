@@ -4,26 +4,26 @@
 #![forbid(unsafe_code)]
 
 use crate::buffer::Chunk;
-use crate::wire::{Item, Loss, item};
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::clock::now_us;
+use crate::wire::{DecodeError, Item, Loss, item};
 
-/// Decodes all items of the chunks, in order.
-pub(super) fn decode<'a>(chunks: &'a [Chunk]) -> Vec<Item<'a>> {
+/// Decodes all items of the chunks, in order. `bad` hears of each that cannot be decoded.
+pub(super) fn decode<'a>(chunks: &'a [Chunk], mut bad: impl FnMut(DecodeError)) -> Vec<Item<'a>> {
     let items = chunks.iter().flat_map(Chunk::items);
-    items
-        .map(|bytes| {
-            item::decode(bytes)
-                .unwrap_or_else(|error| lost(format!("servsock cannot decode it: {error}")))
-        })
-        .collect()
+    let decoded = items.map(|bytes| match item::decode(bytes) {
+        Ok(item) => item,
+        Err(error) => {
+            let loss = lost(&format!("servsock cannot decode it: {error}"));
+            bad(error);
+            loss
+        }
+    });
+    decoded.collect()
 }
 
 /// A loss of one alert, now.
-pub(super) fn lost(reason: String) -> Item<'static> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+pub(super) fn lost(reason: &str) -> Item<'static> {
+    let now_us = now_us();
     let end = reason.floor_char_boundary(item::REASON_BYTES_MAX);
     Item::Loss(Loss {
         count: 1,

@@ -5,12 +5,12 @@
 use super::END_SECS_MAX;
 use super::control::{MasterRequests, Request};
 use super::messages::{FromWorker, Numbers, ToWorker, encode};
+use crate::alert::SensorName;
 use crate::buffer::Water;
 use crate::log::Limiter;
 use crate::net;
 use crate::options::CentralConfig;
 use crate::process::{self, Control, Received};
-use crate::store::SensorName;
 use crate::wake::Waker;
 use nix::poll::PollFd;
 use std::io;
@@ -26,6 +26,8 @@ const STRANGERS_MAX: usize = 64;
 const WORKERS_MAX: usize = 4096;
 /// After an accept or a start that failed (no descriptors, no processes), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// See `Master::make_room`.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(1);
 /// A superseded worker that has not ended by then hangs, and is killed.
 const SUPERSEDED_SECS_MAX: Duration = Duration::from_secs(2);
 
@@ -38,6 +40,8 @@ pub(super) struct Master {
     workers: Vec<Worker>,
     /// Numbers of workers that have ended.
     ended: Numbers,
+    /// What they had and did not store: their sensors have it still.
+    unstored: u64,
     water: Water,
     accept_again: Option<Instant>,
     accept_errors: Limiter,
@@ -53,8 +57,8 @@ struct Worker {
     numbers: Numbers,
     /// The worker's own last word.
     bye: Option<String>,
-    /// Killed when this has passed.
-    kill_at: Option<Instant>,
+    /// Killed when this has passed, for this reason.
+    kill: Option<(Instant, &'static str)>,
     gone: bool,
 }
 
@@ -73,6 +77,7 @@ impl Master {
             control,
             workers: Vec::new(),
             ended: Numbers::default(),
+            unstored: 0,
             accept_again: None,
             accept_errors: Limiter::default(),
             strangers_gone: Limiter::default(),
@@ -88,12 +93,18 @@ impl Master {
         self.tell_all(&ToWorker::Stop);
         let kill_at = Instant::now() + self.config.drain + END_SECS_MAX;
         for worker in &mut self.workers {
-            worker.kill_at = Some(kill_at);
+            worker.kill = Some((kill_at, "it did not end in time and was killed"));
         }
         while !self.workers.is_empty() {
             self.turn(false);
         }
-        self.numbers().line(&Numbers::default())
+        let line = self.numbers().line(&Numbers::default());
+        match self.unstored {
+            0 => line,
+            unstored => {
+                format!("{line}; {unstored} came and were not stored, their sensors keep them")
+            }
+        }
     }
 
     fn turn(&mut self, accepting: bool) {
@@ -105,6 +116,7 @@ impl Master {
         for number in ready {
             self.hear(number);
         }
+        self.make_room();
         self.kill_overdue();
         self.reap();
         if let Some(count) = self.strangers_gone.due(Instant::now()) {
@@ -118,18 +130,13 @@ impl Master {
     /// The numbers of the workers that sent something, and whether somebody wants to connect.
     fn wait(&mut self, accepting: bool) -> (Vec<usize>, bool) {
         let now = Instant::now();
-        let strangers = self
-            .workers
-            .iter()
-            .filter(|worker| worker.sensor.is_none())
-            .count();
-        let room = strangers < STRANGERS_MAX && self.workers.len() < WORKERS_MAX;
+        let room = self.strangers() < STRANGERS_MAX && self.workers.len() < WORKERS_MAX;
         let accepting = accepting && room && self.accept_again.is_none_or(|again| again <= now);
         let mut due: Vec<Instant> = self
             .workers
             .iter()
             .filter(|worker| !worker.gone)
-            .filter_map(|worker| worker.kill_at)
+            .filter_map(|worker| worker.kill.map(|(at, _)| at))
             .collect();
         due.extend(self.accept_again.filter(|again| *again > now));
         due.extend(self.strangers_gone.next_due());
@@ -204,12 +211,7 @@ impl Master {
                     return;
                 }
             }
-            let strangers = self
-                .workers
-                .iter()
-                .filter(|worker| worker.sensor.is_none())
-                .count();
-            if strangers >= STRANGERS_MAX {
+            if self.strangers() >= STRANGERS_MAX {
                 return;
             }
         }
@@ -229,12 +231,11 @@ impl Master {
         let (child, control) = process::start_worker()?;
         let start = ToWorker::Start {
             db: self.config.db.with_password(),
-            peer: peer.to_string(),
             high: self.water.high(),
             low: self.water.low(),
             drain_secs: self.config.drain.as_secs(),
         };
-        let worker = Worker {
+        let mut worker = Worker {
             child,
             control,
             peer,
@@ -242,11 +243,14 @@ impl Master {
             sensor: None,
             numbers: Numbers::default(),
             bye: None,
-            kill_at: None,
+            kill: None,
             gone: false,
         };
         let sent = worker.control.send(&encode(&start), Some(stream.as_fd()));
-        self.workers.push(worker); // Also when it failed: it has to be reaped.
+        if sent.is_err() {
+            worker.kill = Some((Instant::now(), "it could not be given its connection"));
+        }
+        self.workers.push(worker);
         sent
     }
 
@@ -257,7 +261,8 @@ impl Master {
                     Ok(message) => self.understand(number, message),
                     Err(error) => {
                         crate::err!("a worker's message cannot be read: {error}; it is ended");
-                        self.workers[number].kill_at = Some(Instant::now());
+                        let kill = (Instant::now(), "its messages could not be read");
+                        self.workers[number].kill = Some(kill);
                         return;
                     }
                 },
@@ -305,9 +310,13 @@ impl Master {
                 .sensor
                 .as_ref()
                 .is_some_and(|(_, theirs)| theirs == stream);
-            if same && worker.bye.is_none() && worker.kill_at.is_none() {
+            if same && worker.bye.is_none() && worker.kill.is_none() {
                 worker.tell(&ToWorker::Superseded);
-                worker.kill_at = Some(Instant::now() + SUPERSEDED_SECS_MAX);
+                let at = Instant::now() + SUPERSEDED_SECS_MAX;
+                worker.kill = Some((
+                    at,
+                    "the sensor connected again; this worker hung and was killed",
+                ));
             }
         }
     }
@@ -315,12 +324,37 @@ impl Master {
     fn kill_overdue(&mut self) {
         let now = Instant::now();
         for worker in &mut self.workers {
-            if !worker.gone && worker.kill_at.is_some_and(|at| at <= now) {
-                worker.bye = Some("it did not end in time and was killed".to_owned());
+            if let Some((at, why)) = worker.kill.filter(|(at, _)| !worker.gone && *at <= now) {
+                worker.bye = Some(why.to_owned());
                 // An error: it has ended by itself meanwhile.
                 let _ = worker.child.kill();
-                worker.kill_at = Some(now + SUPERSEDED_SECS_MAX);
+                worker.kill = Some((at + SUPERSEDED_SECS_MAX, why));
             }
+        }
+    }
+
+    fn strangers(&self) -> usize {
+        self.workers
+            .iter()
+            .filter(|worker| worker.sensor.is_none())
+            .count()
+    }
+
+    /// When all places of strangers are taken, one that has said nothing for a second has to make room: a sensor says
+    /// HELLO at once.
+    fn make_room(&mut self) {
+        if self.strangers() < STRANGERS_MAX {
+            return;
+        }
+        let strangers = self
+            .workers
+            .iter_mut()
+            .filter(|worker| worker.sensor.is_none());
+        if let Some(oldest) = strangers.min_by_key(|worker| worker.since)
+            && oldest.kill.is_none()
+        {
+            let at = oldest.since + STRANGER_PATIENCE;
+            oldest.kill = Some((at, "it said nothing for a second, and others were waiting"));
         }
     }
 
@@ -338,7 +372,8 @@ impl Master {
     }
 
     fn bury(&mut self, mut worker: Worker) {
-        // Its end of the control connection is closed: it is ending or has ended, so this does not wait long.
+        // Its end of the control connection is closed: it has ended, or is to end now. An error: it has.
+        let _ = worker.child.kill();
         let status = worker.child.wait();
         let why = match (worker.bye, status) {
             (Some(bye), _) => bye,
@@ -350,13 +385,18 @@ impl Master {
             buffered: 0,
             ..numbers
         });
+        self.unstored += numbers.buffered;
         match &worker.sensor {
             Some((sensor, _)) => crate::notice!(
-                "sensor {} left after {} s: {why}; received {}, stored {}",
+                "sensor {} left after {} s: {why}; received {}, stored {}{}",
                 shown(sensor),
                 worker.since.elapsed().as_secs(),
                 numbers.received,
-                numbers.stored
+                numbers.stored,
+                match numbers.repeated {
+                    0 => String::new(),
+                    repeated => format!(", skipped {repeated} that came again"),
+                }
             ),
             None => {
                 if let Some(count) = self.strangers_gone.told(Instant::now()) {

@@ -12,8 +12,6 @@ pub(super) enum ToWorker {
     Start {
         /// The database's URL, password and all: it never shows in argv.
         db: String,
-        /// Where the sensor connected from, for the log.
-        peer: String,
         high: u64,
         low: u64,
         drain_secs: u64,
@@ -53,14 +51,22 @@ pub(super) struct Numbers {
     pub(super) dropped: u64,
     /// Items that are here and not committed yet.
     pub(super) buffered: u64,
+    /// Items that came again although they were taken before; they are skipped.
+    pub(super) repeated: u64,
 }
 
 impl Numbers {
     pub(super) fn add(&mut self, other: Numbers) {
-        self.received += other.received;
-        self.stored += other.stored;
-        self.dropped += other.dropped;
-        self.buffered += other.buffered;
+        let sums = [
+            (&mut self.received, other.received),
+            (&mut self.stored, other.stored),
+            (&mut self.dropped, other.dropped),
+            (&mut self.buffered, other.buffered),
+            (&mut self.repeated, other.repeated),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
     }
 
     /// The statistics line, with the change since `before` in brackets.

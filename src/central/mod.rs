@@ -71,8 +71,7 @@ impl Inputs {
                 ));
             }
             Err(store::CheckError::Away(error)) => crate::warning!(
-                "the database {} is away: {error}; the sensors keep their alerts until it is there",
-                config.db
+                "{error}; the sensors keep their alerts until the database is there"
             ),
         }
         Ok(Inputs { listener, fifo })

@@ -5,12 +5,14 @@
 
 use super::messages::{FromWorker, Numbers, ToWorker, encode};
 use super::writer::{Event, Order, Writer};
+use crate::alert::SensorName;
 use crate::buffer::{self, Gauge, Intake, Water};
 use crate::crew::Crew;
 use crate::error::Error;
+use crate::log::Limiter;
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
-use crate::store::{SensorName, Url};
+use crate::store::Url;
 use crate::wake::Waker;
 use crate::wire::frame::{
     Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
@@ -31,7 +33,10 @@ const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
 /// The process of one sensor.
 pub struct Worker {
     control: Control,
-    stop_signal: UnixStream,
+    /// `None` once a signal came: it stays readable.
+    stop_signal: Option<UnixStream>,
+    /// Its end was seen: it stays readable.
+    master_gone: bool,
     connection: Connection,
     db: Url,
     drain: Duration,
@@ -47,6 +52,9 @@ pub struct Worker {
     database_away: bool,
     /// Why the connection ended, once it did.
     reason: Option<String>,
+    /// Its name, once it has said HELLO.
+    sensor: String,
+    repeats: Limiter,
 }
 
 /// What the receiver has of the writer's thread.
@@ -101,7 +109,6 @@ impl Worker {
                 high,
                 low,
                 drain_secs,
-                ..
             }) => (db, high, low, drain_secs),
             _ => {
                 return Err(refused(
@@ -118,7 +125,8 @@ impl Worker {
         let now = Instant::now();
         Ok(Worker {
             control,
-            stop_signal: process::stop_signal_pipe().map_err(io)?,
+            stop_signal: Some(process::stop_signal_pipe().map_err(io)?),
+            master_gone: false,
             connection: Connection::new(connection).map_err(io)?,
             db: Url::parse(&db).map_err(refused)?,
             drain: Duration::from_secs(drain_secs),
@@ -143,6 +151,8 @@ impl Worker {
             heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
             database_away: false,
             reason: None,
+            sensor: String::new(),
+            repeats: Limiter::default(),
         })
     }
 
@@ -157,6 +167,8 @@ impl Worker {
             self.watch_time();
             if let Err(lost) = self.connection.flush() {
                 self.end(&lost.to_string(), None);
+            } else if !self.connection.has_room() {
+                self.end("it reads no acknowledgements", None);
             }
             self.report();
         }
@@ -191,19 +203,21 @@ impl Worker {
             .min()
             .map(|due| due.saturating_duration_since(now));
         let reading = self.is_reading();
-        let mut fds = vec![
-            net::readable(&self.control),
-            net::readable(&self.stop_signal),
-            net::readable(&self.writer.waker),
-        ];
+        let mut fds = vec![net::readable(&self.writer.waker)];
+        if !self.master_gone {
+            fds.push(net::readable(&self.control));
+        }
         // A lost connection is always "ready": while nothing is read and nothing to write, it is not looked at.
         if reading || self.connection.wants_write() {
             fds.push(self.connection.poll_fd(reading));
         }
+        fds.extend(self.stop_signal.iter().map(net::readable));
         if net::poll(&mut fds, wait).is_err() {
             std::thread::sleep(Duration::from_millis(100)); // ENOMEM.
         }
-        if net::is_ready(&fds[1]) {
+        let signalled = self.stop_signal.is_some() && fds.last().is_some_and(net::is_ready);
+        if signalled {
+            self.stop_signal = None;
             self.stop("servsock stops");
         }
     }
@@ -213,7 +227,7 @@ impl Worker {
     }
 
     fn hear_master(&mut self) {
-        loop {
+        while !self.master_gone {
             match self.control.receive() {
                 Ok(Received::Message(message, _)) => match serde_json::from_slice(&message) {
                     Ok(ToWorker::Water { high, low }) => {
@@ -229,7 +243,10 @@ impl Worker {
                     Ok(ToWorker::Start { .. }) | Err(_) => self.stop("a fault in its master"),
                 },
                 Ok(Received::Nothing) => return,
-                Ok(Received::Closed) | Err(_) => return self.stop("its master has ended"),
+                Ok(Received::Closed) | Err(_) => {
+                    self.master_gone = true;
+                    return self.stop("its master has ended");
+                }
             }
         }
     }
@@ -283,7 +300,7 @@ impl Worker {
                 Event::Committed(committed) => {
                     self.database_away = false;
                     self.numbers.stored += committed.alerts;
-                    self.numbers.dropped += committed.lost;
+                    self.numbers.dropped = self.numbers.dropped.saturating_add(committed.lost);
                     self.connection.queue(&Frame::Ack(Ack {
                         stored: committed.last_seq,
                         first_cid: committed.first_cid,
@@ -313,9 +330,10 @@ impl Worker {
         }
         if let Err(lost) = self.read() {
             match (&lost, &self.phase) {
-                (Lost::Protocol(error), _) => {
-                    self.refuse(&format!("it sent {error}"));
+                (Lost::Protocol(_), Phase::Handshake { .. }) => {
+                    self.refuse(&format!("{lost}; no sockserv speaks so"));
                 }
+                (Lost::Protocol(_), _) => self.refuse(&lost.to_string()),
                 (Lost::Closed, Phase::Handshake { .. }) => {
                     let half = self.connection.unparsed();
                     self.end(
@@ -351,9 +369,10 @@ impl Worker {
                     },
                     Phase::Streaming { expected, intake },
                 ) => {
-                    let alerts = take_items(expected, intake, first, count, bytes)
+                    let taken = take_items(expected, intake, first, count, bytes)
                         .map_err(Lost::Protocol)?;
-                    self.numbers.received += alerts;
+                    self.numbers.received += taken.alerts;
+                    self.tell_repeated(taken.repeated);
                     self.paused = self.gauge.is_high();
                 }
                 (Frame::Heartbeat(_), Phase::Opening { .. } | Phase::Streaming { .. }) => {}
@@ -364,7 +383,7 @@ impl Worker {
                 }
                 (_, Phase::Draining { .. }) => return Ok(()),
                 (other, _) => {
-                    let kind = net::kind_of(&other);
+                    let kind = other.kind();
                     return Err(Lost::Protocol(DecodeError(format!(
                         "{kind:?} out of order"
                     ))));
@@ -374,6 +393,19 @@ impl Worker {
         Ok(())
     }
 
+    fn tell_repeated(&mut self, repeated: u64) {
+        self.numbers.repeated += repeated;
+        if repeated > 0 {
+            self.repeats.add(repeated);
+        }
+        if let Some(count) = self.repeats.due(Instant::now()) {
+            crate::notice!(
+                "sensor \"{}\": {count} items came again and are skipped",
+                self.sensor
+            );
+        }
+    }
+
     fn begin(&mut self, hello: Hello) {
         let Phase::Handshake { intake, .. } =
             std::mem::replace(&mut self.phase, Phase::Draining { until: None })
@@ -381,16 +413,18 @@ impl Worker {
             unreachable!("only called in this phase");
         };
         self.phase = Phase::Opening { intake };
+        self.sensor.clone_from(&hello.sensor.name);
         self.tell_master(&FromWorker::Hello {
             name: hello.sensor.name.clone(),
             interface: hello.sensor.interface.clone(),
             stream: hello.stream.to_string(),
             program: hello.program.clone(),
         });
-        self.writer.start(self.db.clone(), &hello);
+        self.writer.start(&self.db, &hello);
     }
 
     fn watch_time(&mut self) {
+        self.tell_repeated(0);
         let now = Instant::now();
         match self.phase {
             Phase::Handshake { until, .. } if now >= until => {
@@ -435,7 +469,7 @@ impl Worker {
     }
 
     fn tell_master(&self, message: &FromWorker) {
-        // An error: the master is gone, which `hear_master` notices.
+        // An error: the master is gone, which `hear_master` notices, or it hangs.
         let _ = self.control.send(&encode(message), None);
     }
 
@@ -459,7 +493,7 @@ impl Handle {
         self.writer_waker.wake();
     }
 
-    fn start(&mut self, db: Url, hello: &Hello) {
+    fn start(&mut self, db: &Url, hello: &Hello) {
         let Some((outlet, orders, events)) = self.unstarted.take() else {
             return;
         };
@@ -483,15 +517,23 @@ impl Handle {
     }
 }
 
-/// Puts the items that are new into the buffer; returns how many alerts were among them. Their framing is checked
-/// here, their content by the writer: one bad alert must not stop those behind it.
+/// What came with one frame.
+struct Taken {
+    /// Alerts among the items that are new.
+    alerts: u64,
+    /// Items that came before, and were skipped.
+    repeated: u64,
+}
+
+/// Puts the items that are new into the buffer. Their framing is checked here, their content by the writer: one bad
+/// alert must not stop those behind it.
 fn take_items(
     expected: &mut Expected,
     intake: &mut Intake,
     first: u64,
     count: u32,
     bytes: &[u8],
-) -> Result<u64, DecodeError> {
+) -> Result<Taken, DecodeError> {
     let mut items = Vec::with_capacity((count as usize).min(bytes.len() / item::ITEM_BYTES_MIN));
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -502,6 +544,7 @@ fn take_items(
             )));
         };
         let (item, behind) = rest.split_at(length);
+        item::check_version(item)?;
         items.push(item);
         rest = behind;
     }
@@ -514,5 +557,8 @@ fn take_items(
     let skip = expected.take(first, count)?;
     let new = &items[skip..];
     intake.push_all(new.iter().copied());
-    Ok(new.iter().filter(|item| item::is_alert(item)).count() as u64)
+    Ok(Taken {
+        alerts: new.iter().filter(|item| item::is_alert(item)).count() as u64,
+        repeated: skip as u64,
+    })
 }

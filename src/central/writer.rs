@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 use super::batch;
+use crate::alert::SensorName;
 use crate::buffer::{Chunk, Outlet, Taken};
+use crate::log::Limiter;
 use crate::net;
-use crate::store::{self, Batch, OpenStream, SensorName, Store, StoreError, Url};
+use crate::store::{self, Batch, OpenStream, Store, StoreError, Url};
 use crate::wake::Waker;
 use crate::wire::{Item, StreamId};
 use crossbeam_channel::{Receiver, Sender};
@@ -57,7 +59,6 @@ pub(super) struct Committed {
 
 pub(super) struct Writer {
     store: Box<dyn Store>,
-    db: Url,
     sensor: SensorName,
     stream: StreamId,
     forgotten: u64,
@@ -67,6 +68,7 @@ pub(super) struct Writer {
     waker: Waker,
     receiver: Waker,
     away_since: Option<Instant>,
+    bad: Limiter,
 }
 
 /// The thread is to end, and nothing more is to be stored.
@@ -78,7 +80,7 @@ impl Writer {
         reason = "called once, by the worker that owns all of them"
     )]
     pub(super) fn new(
-        db: Url,
+        db: &Url,
         sensor: SensorName,
         stream: StreamId,
         forgotten: u64,
@@ -89,8 +91,7 @@ impl Writer {
         receiver: Waker,
     ) -> Writer {
         Writer {
-            store: store::open(&db),
-            db,
+            store: store::open(db),
             sensor,
             stream,
             forgotten,
@@ -100,6 +101,7 @@ impl Writer {
             waker,
             receiver,
             away_since: None,
+            bad: Limiter::default(),
         }
     }
 
@@ -115,7 +117,11 @@ impl Writer {
         let mut stream = self.open(None)?;
         self.tell(Event::Opened(stream));
         while let Some(chunks) = self.next_chunks()? {
-            let items = batch::decode(&chunks);
+            let mut bad = None;
+            let items = batch::decode(&chunks, |error| bad = Some(error));
+            if let Some(error) = bad {
+                self.tell_bad(&format!("cannot be decoded: {error}"));
+            }
             self.store_batch(&mut stream, &items)?;
             drop(items);
             let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
@@ -178,8 +184,11 @@ impl Writer {
                 Some(last) => self.store.resume_stream(&self.sensor, last),
             };
             match opened {
+                // With a batch at hand, only its COMMIT shows that the database takes alerts again.
                 Ok(stream) => {
-                    self.tell_back();
+                    if last.is_none() {
+                        self.tell_back();
+                    }
                     return Ok(stream);
                 }
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
@@ -213,9 +222,8 @@ impl Writer {
         if self.away_since.is_none() {
             self.away_since = Some(Instant::now());
             crate::warning!(
-                "sensor \"{}\": the database {} is away: {text}; trying again, the alerts wait",
-                self.sensor.name,
-                self.db
+                "sensor \"{}\": {text}; trying again, the alerts wait",
+                self.sensor.name
             );
             self.tell(Event::Away);
         }
@@ -224,7 +232,7 @@ impl Writer {
     fn tell_back(&mut self) {
         if let Some(since) = self.away_since.take() {
             crate::notice!(
-                "sensor \"{}\": the database is back after {} s",
+                "sensor \"{}\": the database takes alerts again, after {} s",
                 self.sensor.name,
                 since.elapsed().as_secs()
             );
@@ -246,14 +254,18 @@ impl Writer {
                     return Ok(());
                 }
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
-                Err(StoreError::Content(text)) => return self.halve(stream, items, &text),
-                Err(StoreError::Away(text)) => self.tell_away(&text),
+                // A loss record is all ours: if that is refused, it is for something in the database.
+                Err(StoreError::Content(text)) if !matches!(items, [Item::Loss(_)]) => {
+                    return self.halve(stream, items, &text);
+                }
+                Err(StoreError::Away(text) | StoreError::Content(text)) => self.tell_away(&text),
             }
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
             // Was it committed, and only the answer lost?
             *stream = self.open(Some(stream))?;
             if stream.last_seq == last_seq {
+                self.tell_back();
                 self.tell_committed(last_seq, 1, 0, items);
                 return Ok(());
             }
@@ -273,17 +285,25 @@ impl Writer {
         why: &str,
     ) -> Result<(), Ended> {
         if let [bad] = items {
-            crate::err!(
-                "sensor \"{}\": an alert is refused by the database and recorded as lost ({}): {why}",
-                self.sensor.name,
+            self.tell_bad(&format!(
+                "({}) is refused by the database: {why}",
                 name(bad)
-            );
-            let loss = [batch::lost(format!("refused by the database: {why}"))];
+            ));
+            let loss = [batch::lost(&format!("refused by the database: {why}"))];
             return self.store_batch(stream, &loss);
         }
         let (front, back) = items.split_at(items.len() / 2);
         self.store_batch(stream, front)?;
         self.store_batch(stream, back)
+    }
+
+    fn tell_bad(&mut self, what: &str) {
+        if let Some(count) = self.bad.told(Instant::now()) {
+            crate::err!(
+                "sensor \"{}\": an alert {what}; recorded as lost ({count} since the last such line)",
+                self.sensor.name
+            );
+        }
     }
 
     fn tell_committed(&self, last_seq: u64, first_cid: i64, last_cid: i64, items: &[Item<'_>]) {

@@ -3,6 +3,8 @@
 #[path = "../../tests/fixtures/mod.rs"]
 mod fixtures;
 
+#[path = "../../tests/fixtures/expect.rs"]
+mod expect;
 mod hostile;
 mod real;
 

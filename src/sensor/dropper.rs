@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::ledger::HIGH_WATER;
+use crate::alert::SensorName;
 use crate::buffer::Chunk;
 use crate::dropped::{Dropped, summary};
 use crate::options::{Drops, SensorConfig};
-use crate::store::SensorName;
 use crate::wire::{Item, item};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::os::unix::net::UnixDatagram;

@@ -5,6 +5,7 @@
 
 use crate::ids::Refusal;
 use crate::log::Limiter;
+use crate::wake::Waker;
 use crate::wire::Loss;
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,13 @@ pub(super) const HIGH_WATER: &str = "HighWater";
 /// Slot 0 is HighWater, the others are the kinds of refusals.
 const CAUSES: usize = 1 + Refusal::KINDS.len();
 
-/// Counts by cause.
-pub(super) struct Ledger(Mutex<[Cause; CAUSES]>);
+/// Counts by cause. Wakes the control thread when there is something to tell, and the sender when there is a loss to
+/// send, once each.
+pub(super) struct Ledger {
+    causes: Mutex<[Cause; CAUSES]>,
+    control: Waker,
+    sender: Waker,
+}
 
 #[derive(Default)]
 struct Cause {
@@ -28,6 +34,12 @@ struct Cause {
     unsent: Unsent,
 }
 
+/// Whether it was the first that is not told, or sent, yet.
+struct First {
+    untold: bool,
+    unsent: bool,
+}
+
 #[derive(Default)]
 struct Unsent {
     count: u64,
@@ -36,39 +48,61 @@ struct Unsent {
 }
 
 impl Cause {
-    /// Whether it is the first that is untold: then the control thread has to be woken.
-    fn add(&mut self, count: u64, now_us: i64) -> bool {
+    fn add(&mut self, count: u64, now_us: i64) -> First {
         self.total += count;
         if self.unsent.count == 0 {
             self.unsent.from_us = now_us;
         }
         self.unsent.count += count;
         self.unsent.to_us = now_us;
-        self.untold.add(count) == count
-    }
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Ledger(Mutex::new(std::array::from_fn(|_| Cause::default())))
+        First {
+            untold: self.untold.add(count) == count,
+            unsent: self.unsent.count == count,
+        }
     }
 }
 
 impl Ledger {
+    pub(super) fn new(control: Waker, sender: Waker) -> Ledger {
+        Ledger {
+            causes: Mutex::new(std::array::from_fn(|_| Cause::default())),
+            control,
+            sender,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, [Cause; CAUSES]> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `count` alerts were dropped at HighWater. Whether the control thread has to be woken to tell it.
-    pub(super) fn dropped(&self, count: u64, now_us: i64) -> bool {
-        self.lock()[0].add(count, now_us)
+    /// `count` alerts were dropped at HighWater.
+    pub(super) fn dropped(&self, count: u64, now_us: i64) {
+        let first = self.lock()[0].add(count, now_us);
+        self.wake(&first);
     }
 
-    /// A datagram was refused. Whether the control thread has to be woken to tell it.
-    pub(super) fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) -> bool {
-        let cause = &mut self.lock()[1 + refusal.kind()];
+    /// A datagram was refused.
+    pub(super) fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) {
+        let mut causes = self.lock();
+        let cause = &mut causes[1 + refusal.kind()];
         cause.latest = Some((refusal, socket));
-        cause.add(1, now_us)
+        let first = cause.add(1, now_us);
+        drop(causes);
+        self.wake(&first);
+    }
+
+    fn wake(&self, first: &First) {
+        if first.untold {
+            self.control.wake();
+        }
+        if first.unsent {
+            self.sender.wake();
+        }
+    }
+
+    /// Whether `take_losses` would find something.
+    pub(super) fn has_losses(&self) -> bool {
+        self.lock().iter().any(|cause| cause.unsent.count > 0)
     }
 
     /// Datagrams refused since start.

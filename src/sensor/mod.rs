@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ledger::Ledger;
 use status::{Controls, Status};
 
 /// Bytes of an alert at most on the socket of Snort, and of a usual EVE record: for the line about the kernel's slack.
@@ -117,7 +118,8 @@ impl Sensor {
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        let status = Status::new(gauge, sockets);
+        let ledger = Ledger::new(stop.control.clone(), send_waker.clone());
+        let status = Status::new(gauge, ledger, sockets);
         let (quit_send, quit) = unbounded();
         let (sent_send, sent) = bounded(0);
         let (drops_send, drops) = bounded(dropper::BACKLOG_MAX);

@@ -4,14 +4,15 @@
 #![forbid(unsafe_code)]
 
 use super::Stop;
-use super::status::{Status, now_us};
+use super::status::Status;
 use crate::alert::Alert;
-use crate::buffer::{Chunk, Intake};
+use crate::buffer::{Chunk, Dropped, Intake};
+use crate::clock::now_us;
 use crate::dgram::Served;
 use crate::ids::{self, Decoded, EVE_BYTES_MAX, LinkType, Refusal, Scratch};
 use crate::net;
 use crate::wire::item;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use nix::poll::PollFd;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -81,19 +82,14 @@ impl Receiver {
                 item.clear();
                 item::put_alert(item, &alert);
                 self.note_first(&alert, socket);
-                let dropped = self.intake.push(item);
-                if !dropped.is_empty() {
+                if let Some(dropped) = self.intake.push(item) {
                     self.give_up(dropped, now_us);
                 }
             }
             Ok(Decoded::OtherRecord) => {
                 self.status.shared.other_records.fetch_add(1, Relaxed);
             }
-            Err(refusal) => {
-                if self.status.shared.ledger.refused(refusal, socket, now_us) {
-                    self.stop.control.wake();
-                }
-            }
+            Err(refusal) => self.status.shared.ledger.refused(refusal, socket, now_us),
         }
     }
 
@@ -105,14 +101,18 @@ impl Receiver {
         }
     }
 
-    fn give_up(&self, dropped: Vec<Chunk>, now_us: i64) {
-        let count = dropped.iter().map(|chunk| u64::from(chunk.len())).sum();
-        if self.status.shared.ledger.dropped(count, now_us) {
-            self.stop.control.wake();
-        }
-        if let Some(drops) = &self.drops {
+    fn give_up(&mut self, dropped: Dropped, now_us: i64) {
+        self.status.shared.ledger.dropped(dropped.items, now_us);
+        let unwanted = match &self.drops {
+            None => Some(dropped.chunks),
             // Full: the dropper cannot keep up. The ledger has counted them.
-            let _ = drops.try_send(dropped);
+            Some(drops) => drops
+                .try_send(dropped.chunks)
+                .err()
+                .map(TrySendError::into_inner),
+        };
+        if let Some(chunks) = unwanted {
+            self.intake.recycle(chunks);
         }
     }
 }

@@ -6,12 +6,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::status::{Status, now_us};
+use super::status::Status;
+use crate::alert::SensorName;
 use crate::buffer::{Chunk, Outlet, Taken};
+use crate::clock::now_us;
 use crate::error::Error;
 use crate::net::{self, Connection, Lost};
 use crate::options::{SensorConfig, Server};
-use crate::store::SensorName;
 use crate::wake::Waker;
 use crate::wire::frame::{Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome};
 use crate::wire::{StreamId, item};
@@ -71,6 +72,8 @@ pub(super) struct Sender {
     lost: Option<(Instant, String)>,
     /// servsock is there, but its database is away, and that was told.
     told_away: bool,
+    /// Pause before the next try to connect; short again after each WELCOME.
+    retry: Duration,
 }
 
 /// Items on their way: what the buffer gave out and nobody acknowledged.
@@ -81,6 +84,8 @@ struct Outgoing {
     in_flight: VecDeque<InFlight>,
     /// How many of `in_flight` went out on this connection.
     sent: usize,
+    /// How many of them went out on any connection.
+    most_sent: usize,
     /// The last acknowledged number.
     acknowledged: u64,
     /// The number that the next item gets.
@@ -104,21 +109,33 @@ impl Outgoing {
     /// The next chunk to send: one that is in flight since an earlier connection, else what the buffer has, with the
     /// losses in front of it. `None`: nothing, and the waker will tell.
     fn next_chunk(&mut self, status: &Status) -> Option<&InFlight> {
-        if self.sent == self.in_flight.len() {
-            let losses = status.shared.ledger.take_losses();
-            if !losses.is_empty() {
-                let mut bytes = Vec::new();
-                losses
-                    .iter()
-                    .for_each(|loss| item::put_loss(&mut bytes, loss));
-                self.depart(Chunk::of(bytes), false);
-            } else if let Taken::Chunk(chunk) = self.outlet.take() {
-                self.depart(chunk, true);
-            }
+        if self.sent == self.in_flight.len()
+            && !self.depart_losses(status)
+            && let Taken::Chunk(chunk) = self.outlet.take()
+        {
+            self.depart(chunk, true);
         }
         let next = self.in_flight.get(self.sent)?;
         self.sent += 1;
+        self.most_sent = self.most_sent.max(self.sent);
         Some(next)
+    }
+
+    /// While losses are on their way, further ones add up: in a flood there is a record for each round trip, not for
+    /// each alert.
+    fn depart_losses(&mut self, status: &Status) -> bool {
+        if self.in_flight.iter().any(|in_flight| !in_flight.counted) {
+            return false;
+        }
+        let losses = status.shared.ledger.take_losses();
+        let mut bytes = Vec::new();
+        losses
+            .iter()
+            .for_each(|loss| item::put_loss(&mut bytes, loss));
+        if !losses.is_empty() {
+            self.depart(Chunk::of(bytes), false);
+        }
+        !losses.is_empty()
     }
 
     fn depart(&mut self, chunk: Chunk, counted: bool) {
@@ -148,17 +165,28 @@ impl Outgoing {
             if first.end() > stored + 1 {
                 break;
             }
-            let done = self.in_flight.pop_front().expect("front() was there");
+            let done = self.in_flight.pop_front().expect("front() found it");
             self.sent = self.sent.saturating_sub(1);
+            self.most_sent = self.most_sent.saturating_sub(1);
             self.outlet.recycle(done.chunk);
         }
         self.acknowledged = self.acknowledged.max(stored);
         Ok(())
     }
 
-    /// The receiver has ended, and all it took is acknowledged.
-    fn is_finished(&self) -> bool {
-        self.in_flight.is_empty() && self.outlet.is_finished()
+    /// The receiver has ended, and all it took, or lost, is acknowledged.
+    fn is_finished(&self, status: &Status) -> bool {
+        // In this order: the receiver books its last loss before it closes the buffer.
+        self.in_flight.is_empty() && self.outlet.is_finished() && !status.shared.ledger.has_losses()
+    }
+
+    /// Alerts that may have been stored although no acknowledgement came.
+    fn unconfirmed(&self) -> u64 {
+        let sent = self.in_flight.iter().take(self.most_sent);
+        let alerts = sent
+            .filter(|in_flight| in_flight.counted)
+            .map(|in_flight| in_flight.end() - in_flight.first.max(self.acknowledged + 1));
+        alerts.sum()
     }
 
     /// Whether `next_chunk` has something that did not go out on this connection.
@@ -196,36 +224,31 @@ impl Sender {
                 outlet,
                 in_flight: VecDeque::new(),
                 sent: 0,
+                most_sent: 0,
                 acknowledged: 0,
                 next: 1,
             },
             told_stored: false,
             lost: None,
             told_away: false,
+            retry: RETRY_FIRST,
         })
     }
 
     pub(super) fn run(mut self) {
-        let mut retry = RETRY_FIRST;
         while !self.deadline.is_over() {
-            let connected_at = Instant::now();
             match self.connect_and_send() {
-                Ended::Stopped => return,
+                Ended::Stopped => break,
                 Ended::Lost(reason) => self.tell_lost(&reason),
-                Ended::NewStream(reason) => {
-                    crate::err!("{}: {reason}; a new stream begins", self.server);
-                    self.restart_stream();
-                }
+                Ended::NewStream(reason) => self.restart_stream(&reason),
             }
-            if connected_at.elapsed() > RETRY_LONGEST {
-                retry = RETRY_FIRST;
-            }
-            self.pause(retry);
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.pause();
             if !self.wait_for_alert() {
-                return;
+                break;
             }
         }
+        let unconfirmed = self.outgoing.unconfirmed();
+        self.status.shared.unconfirmed.store(unconfirmed, Relaxed);
     }
 
     fn tell_lost(&mut self, reason: &str) {
@@ -244,16 +267,19 @@ impl Sender {
         self.lost = Some((since, reason.to_owned()));
     }
 
-    /// Waits, but not beyond the deadline, which ends it.
-    fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
+    /// Waits before the next try. A stop ends it: what is buffered gets one try at once, and then one a second.
+    fn pause(&mut self) {
+        let pause = self.retry;
+        self.retry = (self.retry * 2).min(RETRY_LONGEST);
+        let mut until = Instant::now() + pause;
+        if let Some(deadline) = self.deadline.get() {
+            until = until.min(Instant::now() + RETRY_FIRST).min(deadline);
+        }
+        let was_stopping = self.deadline.get().is_some();
         loop {
-            let until = self
-                .deadline
-                .get()
-                .map_or(until, |deadline| deadline.min(until));
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.outgoing.is_finished() {
+            let stops_now = self.deadline.get().is_some() && !was_stopping;
+            if left.is_zero() || stops_now || self.outgoing.is_finished(&self.status) {
                 return;
             }
             let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
@@ -265,7 +291,7 @@ impl Sender {
     fn wait_for_alert(&mut self) -> bool {
         loop {
             self.waker.clear();
-            if !self.outgoing.in_flight.is_empty() {
+            if !self.outgoing.in_flight.is_empty() || self.status.shared.ledger.has_losses() {
                 return true;
             }
             match self.outgoing.outlet.take() {
@@ -282,8 +308,8 @@ impl Sender {
     }
 
     fn connect_and_send(&mut self) -> Ended {
-        let stop = || self.deadline.is_over();
-        let connection = net::connect(&self.server.host, self.server.port, &self.waker, stop);
+        let until = || self.deadline.get();
+        let connection = net::connect(&self.server.host, self.server.port, &self.waker, until);
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ended::Stopped,
@@ -333,7 +359,7 @@ impl Sender {
                     None => break,
                 }
             }
-            if self.deadline.is_over() || self.outgoing.is_finished() {
+            if self.deadline.is_over() || self.outgoing.is_finished(&self.status) {
                 return Ok(Ended::Stopped);
             }
             connection.flush()?;
@@ -368,6 +394,7 @@ impl Sender {
                         return Ok(Some(Ended::NewStream(reason)));
                     }
                     line.welcome = Some(welcome);
+                    self.retry = RETRY_FIRST;
                     self.tell_connected(&welcome);
                 }
                 Frame::Ack(ack) if line.welcome.is_some() => {
@@ -386,7 +413,7 @@ impl Sender {
                 other => {
                     return Ok(Some(Ended::Lost(format!(
                         "it sent {:?} out of order; is it a servsock?",
-                        net::kind_of(&other)
+                        other.kind()
                     ))));
                 }
             }
@@ -454,11 +481,13 @@ impl Sender {
 
     /// servsock has more of this stream than was sent: two sensors share a stream id, or a state was put back. What
     /// is not acknowledged goes out again, under a new name.
-    fn restart_stream(&mut self) {
+    fn restart_stream(&mut self, reason: &str) {
         match random_stream() {
             Ok(stream) => self.stream = stream,
-            Err(error) => crate::err!("{error}; the stream keeps its name"),
+            // Under the old name new numbers would be taken for old ones: the next try is to be refused again.
+            Err(error) => return crate::err!("{}: {reason}, but {error}", self.server),
         }
+        crate::err!("{}: {reason}; a new stream begins", self.server);
         let outgoing = &mut self.outgoing;
         let mut next = 1;
         let acknowledged = std::mem::take(&mut outgoing.acknowledged);
@@ -477,7 +506,7 @@ impl InFlight {
         let skip = (acknowledged + 1).saturating_sub(self.first);
         if skip > 0 {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-            self.chunk = self.chunk.items().skip(skip).collect();
+            self.chunk.skip(skip);
         }
     }
 }

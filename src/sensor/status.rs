@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Numbers since start.
 #[derive(Clone)]
@@ -30,13 +30,16 @@ pub(super) struct Shared {
     pub(super) heard_us: AtomicI64,
     /// For each `Ids`: the number of the socket its first alert came on, plus 1; 0 for none yet.
     pub(super) first_alert: [AtomicU64; Ids::ALL.len()],
+    /// At the end: alerts that were sent and not acknowledged.
+    pub(super) unconfirmed: AtomicU64,
     sockets: Vec<String>,
 }
 
 impl Status {
-    pub(super) fn new(gauge: Gauge, sockets: Vec<String>) -> Status {
+    pub(super) fn new(gauge: Gauge, ledger: Ledger, sockets: Vec<String>) -> Status {
         let shared = Shared {
-            ledger: Ledger::default(),
+            ledger,
+            unconfirmed: AtomicU64::new(0),
             other_records: AtomicU64::new(0),
             heard_us: AtomicI64::new(0),
             first_alert: Default::default(),
@@ -51,15 +54,21 @@ impl Status {
     /// The final statistics.
     pub(super) fn final_line(&self) -> String {
         let counts = self.gauge.counts();
-        let line = self.line(&Counts::default());
-        match counts.held {
-            0 => line,
-            held => format!("{line}; {held} alerts were not acknowledged by servsock and are lost"),
+        let mut line = self.line(&counts, &Counts::default());
+        let unconfirmed = self.shared.unconfirmed.load(Relaxed).min(counts.held);
+        match counts.held - unconfirmed {
+            0 => {}
+            unsent => line.push_str(&format!("; {unsent} alerts were not sent and are lost")),
         }
+        if unconfirmed > 0 {
+            line.push_str(&format!(
+                "; {unconfirmed} alerts were sent, but servsock has not confirmed that they are stored"
+            ));
+        }
+        line
     }
 
-    fn line(&self, before: &Counts) -> String {
-        let now = self.gauge.counts();
+    fn line(&self, now: &Counts, before: &Counts) -> String {
         let refused = match self.shared.ledger.refused_total() {
             0 => String::new(),
             refused => format!(", refused {refused} datagrams"),
@@ -79,14 +88,6 @@ impl Status {
             now.held
         )
     }
-}
-
-/// Microseconds since 1970-01-01 00:00:00 UTC.
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What the control thread works on.
@@ -113,13 +114,10 @@ impl Controls {
     }
 
     fn stats_line(&mut self) -> String {
-        let line = self.status.line(&self.before);
-        self.before = self.status.gauge.counts();
+        let now = self.status.gauge.counts();
+        let line = self.status.line(&now, &self.before);
+        self.before = now;
         line
-    }
-
-    fn set_water(&self, high: Option<u64>, low: Option<u64>) -> String {
-        set_water(&self.status.gauge, high, low)
     }
 
     fn tell_first_alerts(&mut self) {
@@ -156,8 +154,8 @@ impl Controlled for Controls {
         match command {
             Command::Help => crate::ctrl::HELP.to_owned(),
             Command::Stats => self.stats_line(),
-            Command::High(high) => self.set_water(Some(high), None),
-            Command::Low(low) => self.set_water(None, Some(low)),
+            Command::High(high) => set_water(&self.status.gauge, Some(high), None),
+            Command::Low(low) => set_water(&self.status.gauge, None, Some(low)),
             Command::Quit => {
                 // An error: it is stopping already.
                 let _ = self.quit.send(());

@@ -22,9 +22,9 @@ mod url;
 
 pub use url::Url;
 
+use crate::alert::SensorName;
 use crate::wire::{Item, StreamId};
 use std::fmt;
-use std::time::SystemTime;
 use url::Kind;
 
 /// The database at this address. Connects to nothing yet: `Store::check` and `Store::open_stream` do.
@@ -82,15 +82,6 @@ pub trait Store: Send {
     /// See `StoreError`; after `StoreError::Away` the caller opens the stream again to learn whether the
     /// transaction was committed.
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError>;
-}
-
-/// Who a sensor says it is; checked by `wire` (length, characters).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SensorName {
-    /// `sensor.hostname`.
-    pub name: String,
-    /// `sensor.interface`; empty for none (NULL in the database).
-    pub interface: String,
 }
 
 /// A stream that this worker may write to.
@@ -194,7 +185,7 @@ impl<'a> Opening<'a> {
     fn check(&self, epoch: i64) -> Result<(), StoreError> {
         match self.epoch {
             Some(mine) if mine != epoch => Err(StoreError::Fenced(format!(
-                "stream {} was taken over by another worker while the database was away",
+                "stream {} was taken over by another worker, or made anew, while the database was away",
                 self.stream
             ))),
             _ => Ok(()),
@@ -208,14 +199,6 @@ fn fenced(stream: &OpenStream, batch: &Batch<'_>) -> StoreError {
         "stream {} of sensor {} was taken over by another worker: it is no longer in epoch {} at number {}",
         stream.id, stream.sid, stream.epoch, batch.after_seq
     ))
-}
-
-/// Microseconds since 1970.
-fn now_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Why `flop_loss` has a row for alerts which the sensor believes to be safe.

@@ -14,9 +14,9 @@ use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::url::Server;
 use super::{
-    Batch, CheckError, OpenStream, Opening, SensorName, Store, StoreError, Stored, gap_reason,
-    rows_of,
+    Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, rows_of,
 };
+use crate::alert::SensorName;
 use crate::wire::StreamId;
 use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
 use catalogue::{Catalogue, Kind, Unfit};

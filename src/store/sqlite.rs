@@ -8,9 +8,10 @@
 use super::rows::{Table, Value, clamp, iso8601, push_hex};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
-    Batch, CheckError, OpenStream, Opening, SensorName, Store, StoreError, Stored, gap_reason,
-    now_us, parts, rows_of,
+    Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, parts, rows_of,
 };
+use crate::alert::SensorName;
+use crate::clock::now_us;
 use crate::wire::StreamId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{

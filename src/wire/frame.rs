@@ -44,7 +44,7 @@
 
 use super::item::{ITEM_BYTES_MAX, REASON_BYTES_MAX};
 use super::{DecodeError, Fields, StreamId, error, put_text};
-use crate::store::SensorName;
+use crate::alert::SensorName;
 
 /// The protocol's version.
 pub const VERSION: u8 = 1;
@@ -188,7 +188,7 @@ impl Header {
         let [b0, b1, b2, b3, version, kind, _, _] = *bytes;
         if version != VERSION {
             return error(format!(
-                "protocol version {version} is not known here, version {VERSION} is"
+                "a frame of protocol version {version}, version {VERSION} is spoken here"
             ));
         }
         let Some(kind) = Kind::from_number(kind) else {
@@ -236,6 +236,22 @@ impl Kind {
     }
 }
 
+impl Frame<'_> {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Frame::Hello(_) => Kind::Hello,
+            Frame::Welcome(_) => Kind::Welcome,
+            Frame::Refuse(_) => Kind::Refuse,
+            Frame::Items { .. } => Kind::Items,
+            Frame::Ack(_) => Kind::Ack,
+            Frame::Heartbeat(_) => Kind::Heartbeat,
+            Frame::State { .. } => Kind::State,
+            Frame::Bye(_) => Kind::Bye,
+        }
+    }
+}
+
 /// Header and count of an ITEMS frame whose items (`items_bytes` of them) the caller sends behind it: chunks go out
 /// as they lie in the buffer.
 pub fn items_front(
@@ -258,15 +274,15 @@ pub fn items_front(
 pub fn put(out: &mut Vec<u8>, frame: &Frame<'_>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
-    let kind = put_body(out, frame);
+    put_body(out, frame);
     let header = Header {
-        kind,
+        kind: frame.kind(),
         body_bytes: out.len() - start - HEADER_BYTES,
     };
     out[start..start + HEADER_BYTES].copy_from_slice(&header.encode());
 }
 
-fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) -> Kind {
+fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
     match frame {
         Frame::Hello(hello) => {
             out.extend_from_slice(MAGIC);
@@ -276,18 +292,13 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) -> Kind {
             put_text(out, hello.sensor.name.as_bytes());
             put_text(out, hello.sensor.interface.as_bytes());
             put_text(out, hello.program.as_bytes());
-            Kind::Hello
         }
         Frame::Welcome(welcome) => {
             out.extend_from_slice(&welcome.stored.to_le_bytes());
             out.extend_from_slice(&welcome.sid.to_le_bytes());
             out.extend_from_slice(&0u32.to_le_bytes());
-            Kind::Welcome
         }
-        Frame::Refuse(reason) => {
-            put_reason(out, reason);
-            Kind::Refuse
-        }
+        Frame::Refuse(reason) | Frame::Bye(reason) => put_reason(out, reason),
         Frame::Items {
             first,
             count,
@@ -296,13 +307,11 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) -> Kind {
             out.extend_from_slice(&first.to_le_bytes());
             out.extend_from_slice(&count.to_le_bytes());
             out.extend_from_slice(bytes);
-            Kind::Items
         }
         Frame::Ack(ack) => {
             out.extend_from_slice(&ack.stored.to_le_bytes());
             out.extend_from_slice(&ack.first_cid.to_le_bytes());
             out.extend_from_slice(&ack.last_cid.to_le_bytes());
-            Kind::Ack
         }
         Frame::Heartbeat(heartbeat) => {
             out.extend_from_slice(&heartbeat.now_us.to_le_bytes());
@@ -310,16 +319,8 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) -> Kind {
             out.extend_from_slice(&heartbeat.received.to_le_bytes());
             out.extend_from_slice(&heartbeat.dropped.to_le_bytes());
             out.extend_from_slice(&heartbeat.buffered.to_le_bytes());
-            Kind::Heartbeat
         }
-        Frame::State { database_away } => {
-            out.push(u8::from(*database_away));
-            Kind::State
-        }
-        Frame::Bye(reason) => {
-            put_reason(out, reason);
-            Kind::Bye
-        }
+        Frame::State { database_away } => out.push(u8::from(*database_away)),
     }
 }
 
@@ -513,7 +514,7 @@ mod tests {
         let error = Header::decode(&[0, 0, 0, 0, 9, 1, 0, 0]).unwrap_err();
         assert_eq!(
             error.0,
-            "protocol version 9 is not known here, version 1 is"
+            "a frame of protocol version 9, version 1 is spoken here"
         );
     }
 

@@ -57,6 +57,9 @@ pub const ITEM_BYTES_MAX: usize = (1 << 20) * 2 + (64 << 10);
 /// A loss's reason is a sentence, not a dump.
 pub const REASON_BYTES_MAX: usize = 500;
 
+/// A hundred years of a million alerts a second: so that sums of losses cannot overflow.
+pub const LOSS_COUNT_MAX: u64 = 1 << 52;
+
 const VERSION: u8 = 1;
 const KIND_ALERT: u8 = 1;
 const KIND_LOSS: u8 = 2;
@@ -179,6 +182,21 @@ pub fn length(front: &[u8]) -> Result<Option<usize>, DecodeError> {
     Ok(Some(length))
 }
 
+/// Checks the version of an item's layout: what a newer sensor sends is not to be lost, but to be refused.
+///
+/// # Errors
+///
+/// Names both versions.
+pub fn check_version(item: &[u8]) -> Result<(), DecodeError> {
+    match item.get(5) {
+        Some(&VERSION) => Ok(()),
+        version => error(format!(
+            "an item of version {}, version {VERSION} is known here",
+            version.unwrap_or(&0)
+        )),
+    }
+}
+
 /// Whether the item is an alert, from its header alone.
 pub fn is_alert(item: &[u8]) -> bool {
     item.get(4) == Some(&KIND_ALERT)
@@ -194,14 +212,9 @@ pub fn decode(item: &[u8]) -> Result<Item<'_>, DecodeError> {
         Some(length) if length == item.len() => {}
         _ => return error("an item whose length is not its own"),
     }
-    let (kind, version) = (item[4], item[5]);
-    if version != VERSION {
-        return error(format!(
-            "an item of version {version}, {VERSION} is what is known here"
-        ));
-    }
+    check_version(item)?;
     let fields = Fields::new(&item[6..]);
-    match kind {
+    match item[4] {
         KIND_ALERT => decode_alert(fields).map(Item::Alert),
         KIND_LOSS => decode_loss(fields).map(Item::Loss),
         other => error(format!("an item of the unknown kind {other}")),
@@ -451,8 +464,14 @@ fn part<'a>(fields: &mut Fields<'a>, what: &str) -> Result<&'a [u8], DecodeError
 }
 
 fn decode_loss(mut fields: Fields<'_>) -> Result<Loss<'_>, DecodeError> {
+    let count = fields.u64("the loss's count")?;
+    if count > LOSS_COUNT_MAX {
+        return error(format!(
+            "a loss of {count} alerts, at most {LOSS_COUNT_MAX} allowed"
+        ));
+    }
     let loss = Loss {
-        count: fields.u64("the loss's count")?,
+        count,
         from_us: fields.i64("the loss's begin")?,
         to_us: fields.i64("the loss's end")?,
         reason: Cow::Borrowed(fields.text("the loss's reason", REASON_BYTES_MAX)?),

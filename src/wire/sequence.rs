@@ -34,7 +34,7 @@ impl Expected {
     pub fn take(&mut self, first: u64, count: u32) -> Result<usize, DecodeError> {
         if first > self.next {
             return error(format!(
-                "sequence number {first} came where {} was next",
+                "sequence number {first} where {} was next",
                 self.next
             ));
         }
@@ -71,7 +71,7 @@ mod tests {
         let mut expected = Expected::after(10);
         assert_eq!(
             expected.take(12, 1).unwrap_err().0,
-            "sequence number 12 came where 11 was next"
+            "sequence number 12 where 11 was next"
         );
         assert_eq!(expected, Expected::after(10));
     }
