@@ -1,4 +1,5 @@
-//! The operator's lines: `notice` and `info` to standard output, `err` and `warning` to standard error.
+//! The operator's lines: `notice` and `info` to standard output, `err` and `warning` to standard error; with `-l` all of
+//! them to syslog. Debug lines by area, for `-V`.
 //!
 //! What comes from outside can end up in a line, so control characters are escaped here, at the one place that all
 //! lines pass. An error is logged once, by whoever decides what happens next.
@@ -7,8 +8,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 /// How urgent a line is, in syslog's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,28 +25,190 @@ pub enum Level {
     Notice,
     /// Settings and counts.
     Info,
+    /// For README.debug.
+    Debug,
+}
+
+/// A part of the program that debug lines come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Start, stop, signals, processes.
+    Main,
+    /// What comes from the IDS, or from a sensor.
+    Recv,
+    /// Chunks, HighWater and LowWater.
+    Buffer,
+    /// What goes to servsock.
+    Send,
+    /// Connections.
+    Net,
+    /// The control FIFO.
+    Ctrl,
+    /// The database.
+    Db,
+    /// Dropped alerts.
+    Drop,
+    /// Mail.
+    Mail,
+}
+
+impl Area {
+    /// All of them.
+    pub const ALL: [Area; 9] = [
+        Area::Main,
+        Area::Recv,
+        Area::Buffer,
+        Area::Send,
+        Area::Net,
+        Area::Ctrl,
+        Area::Db,
+        Area::Drop,
+        Area::Mail,
+    ];
+
+    /// As `-V` and the control FIFO name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Area::Main => "main",
+            Area::Recv => "recv",
+            Area::Buffer => "buffer",
+            Area::Send => "send",
+            Area::Net => "net",
+            Area::Ctrl => "ctrl",
+            Area::Db => "db",
+            Area::Drop => "drop",
+            Area::Mail => "mail",
+        }
+    }
+}
+
+/// The highest debug level.
+pub const DEBUG_LEVEL_MAX: u8 = 9;
+
+/// The level in force, by area; 0 is off.
+static LEVELS: [AtomicU8; Area::ALL.len()] = [const { AtomicU8::new(0) }; Area::ALL.len()];
+
+/// Sets the debug level of one area, or of `all`.
+///
+/// # Errors
+///
+/// A sentence that names the areas, or the levels.
+pub fn set_debug(area: &str, level: u8) -> Result<(), String> {
+    if level > DEBUG_LEVEL_MAX {
+        return Err(format!("debug level {level} is above {DEBUG_LEVEL_MAX}"));
+    }
+    let names = Area::ALL.map(Area::name);
+    if area != "all" && !names.contains(&area) {
+        return Err(format!(
+            "unknown debug area; there are {}, all",
+            names.join(", ")
+        ));
+    }
+    for (name, in_force) in names.iter().zip(&LEVELS) {
+        if area == "all" || area == *name {
+            in_force.store(level, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// The levels in force, as a worker takes them over.
+pub fn debug_levels() -> [u8; Area::ALL.len()] {
+    std::array::from_fn(|area| LEVELS[area].load(Ordering::Relaxed))
+}
+
+/// Sets all levels at once.
+pub fn set_debug_levels(levels: [u8; Area::ALL.len()]) {
+    for (in_force, level) in LEVELS.iter().zip(levels) {
+        in_force.store(level.min(DEBUG_LEVEL_MAX), Ordering::Relaxed);
+    }
+}
+
+/// Whether lines of this level are wanted from this area: one load, where none are.
+#[inline]
+pub fn wants(area: Area, level: u8) -> bool {
+    LEVELS[area as usize].load(Ordering::Relaxed) >= level
 }
 
 static NAME: OnceLock<String> = OnceLock::new();
+static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
+
+/// A connection to the local syslog daemon. A daemon that was restarted needs a new one.
+struct Syslog {
+    socket: PathBuf,
+    logger: Option<Logger<LoggerBackend, Formatter3164>>,
+}
+
+/// Where the local syslog daemon listens.
+pub const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// Sets the name in front of each line; the first call counts.
 pub fn open(name: impl Into<String>) {
     let _ = NAME.set(name.into());
 }
 
-/// Writes one line. A terminal or file that takes nothing is no reason to stop: the error is ignored.
+/// From now on lines go to syslog, facility LOCAL0. To be called in the process that logs: its PID is in each line.
+pub fn use_syslog(socket: PathBuf) {
+    let mut syslog = SYSLOG.lock().unwrap_or_else(PoisonError::into_inner);
+    *syslog = Some(Syslog {
+        socket,
+        logger: None,
+    });
+}
+
+fn name() -> &'static str {
+    NAME.get().map_or("flop", String::as_str)
+}
+
+/// Writes one line. A terminal, file or daemon that takes nothing is no reason to stop: the error is ignored.
 pub fn line(level: Level, text: fmt::Arguments<'_>) {
-    let name = NAME.get().map_or("flop", String::as_str);
-    let line = format!("{name}: {}\n", escaped(&text.to_string()));
+    let text = escaped(&text.to_string());
+    let mut syslog = SYSLOG.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(syslog) = &mut *syslog {
+        return syslog.send(level, &text);
+    }
+    drop(syslog);
+    let line = format!("{}: {text}\n", name());
     let _ = match level {
         Level::Err | Level::Warning => io::stderr().lock().write_all(line.as_bytes()),
-        Level::Notice | Level::Info => {
+        Level::Notice | Level::Info | Level::Debug => {
             let mut stdout = io::stdout().lock();
             stdout
                 .write_all(line.as_bytes())
                 .and_then(|()| stdout.flush())
         }
     };
+}
+
+impl Syslog {
+    fn send(&mut self, level: Level, text: &str) {
+        // Once more with a new connection: the daemon may have been restarted. Then the line is lost.
+        for _ in 0..2 {
+            if self.logger.is_none() {
+                let formatter = Formatter3164 {
+                    facility: Facility::LOG_LOCAL0,
+                    hostname: None,
+                    process: name().to_owned(),
+                    pid: std::process::id(),
+                };
+                self.logger = syslog::unix_custom(formatter, &self.socket).ok();
+            }
+            let Some(logger) = &mut self.logger else {
+                return;
+            };
+            let sent = match level {
+                Level::Err => logger.err(text),
+                Level::Warning => logger.warning(text),
+                Level::Notice => logger.notice(text),
+                Level::Info => logger.info(text),
+                Level::Debug => logger.debug(text),
+            };
+            if sent.is_ok() {
+                return;
+            }
+            self.logger = None;
+        }
+    }
 }
 
 /// Shows control characters, and U+2028 and the like, as escapes.
@@ -86,6 +252,16 @@ macro_rules! notice {
 #[macro_export]
 macro_rules! info {
     ($($arg:tt)*) => { $crate::log::line($crate::log::Level::Info, format_args!($($arg)*)) };
+}
+
+/// A debug line of an area; formatted only where it is wanted.
+#[macro_export]
+macro_rules! debug {
+    ($area:ident, $level:literal, $($arg:tt)*) => {
+        if $crate::log::wants($crate::log::Area::$area, $level) {
+            $crate::log::line($crate::log::Level::Debug, format_args!($($arg)*));
+        }
+    };
 }
 
 /// At most one line a second for the same cause, then a count.
@@ -139,6 +315,20 @@ mod tests {
         assert_eq!(escaped("a\nb\u{1b}[2Jü"), "a\\nb\\u{1b}[2Jü");
         assert_eq!(escaped("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(escaped("plain ünd simple"), "plain ünd simple");
+    }
+
+    #[test]
+    fn debug_levels_are_set_by_area() {
+        assert!(
+            set_debug("nothing", 1)
+                .unwrap_err()
+                .contains("main, recv, buffer")
+        );
+        assert!(set_debug("mail", 10).is_err());
+        set_debug("mail", 3).unwrap();
+        assert!(wants(Area::Mail, 3) && !wants(Area::Mail, 4) && !wants(Area::Db, 1));
+        set_debug("all", 0).unwrap();
+        assert!(!wants(Area::Mail, 1));
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! Processes: signals, a worker's start and the descriptors it is handed, who serves a socket; the `unsafe`.
 
+mod detach;
+mod pid_file;
+
+pub use detach::{Detach, Detached, Readiness};
+pub use pid_file::PidFile;
+
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};
 use nix::sys::socket::{
