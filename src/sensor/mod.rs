@@ -11,6 +11,7 @@
 
 mod dropper;
 mod ledger;
+mod outgoing;
 mod receiver;
 mod sender;
 mod status;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ledger::Ledger;
+use outgoing::Outgoing;
 use status::{Controls, Status};
 
 /// Bytes of an alert at most on the socket of Snort, and of a usual EVE record: for the line about the kernel's slack.
@@ -128,8 +130,13 @@ impl Sensor {
         let mut crew = Crew::default();
         let dropper = dropper::Dropper::new(config, drops);
         crew.spawn("sensor-drop", move || dropper.run())?;
-        let sender =
-            sender::Sender::new(config, outlet, send_waker, deadline.clone(), status.clone())?;
+        let sender = sender::Sender::new(
+            config,
+            Outgoing::new(outlet),
+            send_waker,
+            deadline.clone(),
+            status.clone(),
+        )?;
         crew.spawn("sensor-send", move || {
             sender.run();
             drop::<Sender<()>>(sent_send);

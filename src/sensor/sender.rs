@@ -6,17 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+use super::outgoing::{Outgoing, Peek};
 use super::status::Status;
 use crate::alert::SensorName;
-use crate::buffer::{Chunk, Outlet, Taken};
 use crate::clock::now_us;
 use crate::error::Error;
 use crate::net::{self, Connection, Lost};
 use crate::options::{SensorConfig, Server};
 use crate::wake::Waker;
+use crate::wire::StreamId;
 use crate::wire::frame::{Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome};
-use crate::wire::{StreamId, item};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering::Relaxed;
@@ -76,125 +75,6 @@ pub(super) struct Sender {
     retry: Duration,
 }
 
-/// Items on their way: what the buffer gave out and nobody acknowledged.
-struct Outgoing {
-    outlet: Outlet,
-    /// In order; numbered without gap from `acknowledged + 1` on, but for a first chunk of which a part is
-    /// acknowledged.
-    in_flight: VecDeque<InFlight>,
-    /// How many of `in_flight` went out on this connection.
-    sent: usize,
-    /// How many of them went out on any connection.
-    most_sent: usize,
-    /// The last acknowledged number.
-    acknowledged: u64,
-    /// The number that the next item gets.
-    next: u64,
-}
-
-struct InFlight {
-    first: u64,
-    chunk: Chunk,
-    /// Whether its items are counted by the buffer; loss records are not.
-    counted: bool,
-}
-
-impl InFlight {
-    fn end(&self) -> u64 {
-        self.first + u64::from(self.chunk.len())
-    }
-}
-
-impl Outgoing {
-    /// The next chunk to send: one that is in flight since an earlier connection, else what the buffer has, with the
-    /// losses in front of it. `None`: nothing, and the waker will tell.
-    fn next_chunk(&mut self, status: &Status) -> Option<&InFlight> {
-        if self.sent == self.in_flight.len()
-            && !self.depart_losses(status)
-            && let Taken::Chunk(chunk) = self.outlet.take()
-        {
-            self.depart(chunk, true);
-        }
-        let next = self.in_flight.get(self.sent)?;
-        self.sent += 1;
-        self.most_sent = self.most_sent.max(self.sent);
-        Some(next)
-    }
-
-    /// While losses are on their way, further ones add up: in a flood there is a record for each round trip, not for
-    /// each alert.
-    fn depart_losses(&mut self, status: &Status) -> bool {
-        if self.in_flight.iter().any(|in_flight| !in_flight.counted) {
-            return false;
-        }
-        let losses = status.shared.ledger.take_losses();
-        let mut bytes = Vec::new();
-        losses
-            .iter()
-            .for_each(|loss| item::put_loss(&mut bytes, loss));
-        if !losses.is_empty() {
-            self.depart(Chunk::of(bytes), false);
-        }
-        !losses.is_empty()
-    }
-
-    fn depart(&mut self, chunk: Chunk, counted: bool) {
-        let in_flight = InFlight {
-            first: self.next,
-            chunk,
-            counted,
-        };
-        self.next = in_flight.end();
-        self.in_flight.push_back(in_flight);
-    }
-
-    /// Everything up to `stored` is durable. Numbers that were acknowledged before change nothing.
-    fn acknowledge(&mut self, stored: u64) -> Result<(), String> {
-        if stored >= self.next {
-            return Err(format!(
-                "it acknowledged number {stored}, but {} was the last one sent",
-                self.next - 1
-            ));
-        }
-        while let Some(first) = self.in_flight.front() {
-            let from = first.first.max(self.acknowledged + 1);
-            let to = first.end().min(stored + 1);
-            if to > from && first.counted {
-                self.outlet.acknowledge(to - from);
-            }
-            if first.end() > stored + 1 {
-                break;
-            }
-            let done = self.in_flight.pop_front().expect("front() found it");
-            self.sent = self.sent.saturating_sub(1);
-            self.most_sent = self.most_sent.saturating_sub(1);
-            self.outlet.recycle(done.chunk);
-        }
-        self.acknowledged = self.acknowledged.max(stored);
-        Ok(())
-    }
-
-    /// The receiver has ended, and all it took, or lost, is acknowledged.
-    fn is_finished(&self, status: &Status) -> bool {
-        // In this order: the receiver books its last loss before it closes the buffer.
-        self.in_flight.is_empty() && self.outlet.is_finished() && !status.shared.ledger.has_losses()
-    }
-
-    /// Alerts that may have been stored although no acknowledgement came.
-    fn unconfirmed(&self) -> u64 {
-        let sent = self.in_flight.iter().take(self.most_sent);
-        let alerts = sent
-            .filter(|in_flight| in_flight.counted)
-            .map(|in_flight| in_flight.end() - in_flight.first.max(self.acknowledged + 1));
-        alerts.sum()
-    }
-
-    /// Whether `next_chunk` has something that did not go out on this connection.
-    fn has_unsent(&self) -> bool {
-        self.sent < self.in_flight.len() || self.outlet.has_items()
-    }
-}
-
 /// How a connection ended.
 enum Ended {
     /// Everything is acknowledged and nothing more comes, or the deadline is over.
@@ -208,7 +88,7 @@ enum Ended {
 impl Sender {
     pub(super) fn new(
         config: &SensorConfig,
-        outlet: Outlet,
+        outgoing: Outgoing,
         waker: Waker,
         deadline: Deadline,
         status: Status,
@@ -220,14 +100,7 @@ impl Sender {
             waker,
             deadline,
             status,
-            outgoing: Outgoing {
-                outlet,
-                in_flight: VecDeque::new(),
-                sent: 0,
-                most_sent: 0,
-                acknowledged: 0,
-                next: 1,
-            },
+            outgoing,
             told_stored: false,
             lost: None,
             told_away: false,
@@ -291,16 +164,13 @@ impl Sender {
     fn wait_for_alert(&mut self) -> bool {
         loop {
             self.waker.clear();
-            if !self.outgoing.in_flight.is_empty() || self.status.shared.ledger.has_losses() {
+            if self.outgoing.is_under_way() || self.status.shared.ledger.has_losses() {
                 return true;
             }
-            match self.outgoing.outlet.take() {
-                Taken::Chunk(chunk) => {
-                    self.outgoing.depart(chunk, true);
-                    return true;
-                }
-                Taken::Closed => return false,
-                Taken::Empty => {
+            match self.outgoing.peek() {
+                Peek::Something => return true,
+                Peek::End => return false,
+                Peek::Nothing => {
                     let _ = net::poll(&mut [net::readable(&self.waker)], None);
                 }
             }
@@ -315,10 +185,10 @@ impl Sender {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ended::Stopped,
             Err(error) => return Ended::Lost(error.to_string()),
         };
-        self.outgoing.sent = 0;
+        self.outgoing.start_again();
         connection.queue(&Frame::Hello(Hello {
             stream: self.stream,
-            forgotten: self.outgoing.acknowledged,
+            forgotten: self.outgoing.acknowledged(),
             sensor: self.sensor.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
         }));
@@ -488,26 +358,7 @@ impl Sender {
             Err(error) => return crate::err!("{}: {reason}, but {error}", self.server),
         }
         crate::err!("{}: {reason}; a new stream begins", self.server);
-        let outgoing = &mut self.outgoing;
-        let mut next = 1;
-        let acknowledged = std::mem::take(&mut outgoing.acknowledged);
-        for in_flight in &mut outgoing.in_flight {
-            in_flight.skip_until(acknowledged);
-            in_flight.first = next;
-            next = in_flight.end();
-        }
-        outgoing.next = next;
-    }
-}
-
-impl InFlight {
-    /// Cuts what is acknowledged off the front.
-    fn skip_until(&mut self, acknowledged: u64) {
-        let skip = (acknowledged + 1).saturating_sub(self.first);
-        if skip > 0 {
-            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-            self.chunk.skip(skip);
-        }
+        self.outgoing.renumber();
     }
 }
 

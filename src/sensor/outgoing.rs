@@ -1,0 +1,198 @@
+//! Items on their way to servsock: their numbers, and what of them is acknowledged. Without I/O.
+
+#![forbid(unsafe_code)]
+
+use super::status::Status;
+use crate::buffer::{Chunk, Outlet, Taken};
+use crate::wire::item;
+use std::collections::VecDeque;
+
+/// Items on their way: what the buffer gave out and nobody acknowledged.
+pub(super) struct Outgoing {
+    outlet: Outlet,
+    /// In order; numbered without gap from `acknowledged + 1` on, but for a first chunk of which a part is
+    /// acknowledged.
+    in_flight: VecDeque<InFlight>,
+    /// How many of `in_flight` went out on this connection.
+    sent: usize,
+    /// How many of them went out on any connection.
+    most_sent: usize,
+    /// The last acknowledged number.
+    acknowledged: u64,
+    /// The number that the next item gets.
+    next: u64,
+}
+
+pub(super) struct InFlight {
+    pub(super) first: u64,
+    pub(super) chunk: Chunk,
+    /// Whether its items are counted by the buffer; loss records are not.
+    counted: bool,
+}
+
+impl InFlight {
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.chunk.len())
+    }
+}
+
+/// What `Outgoing::peek` found.
+pub(super) enum Peek {
+    /// There is something to send.
+    Something,
+    /// There is not; the waker will tell.
+    Nothing,
+    /// There is not, and nothing will come.
+    End,
+}
+
+impl Outgoing {
+    pub(super) fn new(outlet: Outlet) -> Outgoing {
+        Outgoing {
+            outlet,
+            in_flight: VecDeque::new(),
+            sent: 0,
+            most_sent: 0,
+            acknowledged: 0,
+            next: 1,
+        }
+    }
+
+    /// On a new connection everything that is not acknowledged goes out again.
+    pub(super) fn start_again(&mut self) {
+        self.sent = 0;
+    }
+
+    /// The last acknowledged number.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Whether something has left the buffer and is not acknowledged.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// Looks for something to send, while nothing is under way.
+    pub(super) fn peek(&mut self) -> Peek {
+        match self.outlet.take() {
+            Taken::Chunk(chunk) => {
+                self.depart(chunk, true);
+                Peek::Something
+            }
+            Taken::Closed => Peek::End,
+            Taken::Empty => Peek::Nothing,
+        }
+    }
+
+    /// Numbers what is not acknowledged from 1 on: for a new stream.
+    pub(super) fn renumber(&mut self) {
+        let mut next = 1;
+        let acknowledged = std::mem::take(&mut self.acknowledged);
+        for in_flight in &mut self.in_flight {
+            in_flight.skip_until(acknowledged);
+            in_flight.first = next;
+            next = in_flight.end();
+        }
+        self.next = next;
+    }
+
+    /// The next chunk to send: one that is in flight since an earlier connection, else what the buffer has, with the
+    /// losses in front of it. `None`: nothing, and the waker will tell.
+    pub(super) fn next_chunk(&mut self, status: &Status) -> Option<&InFlight> {
+        if self.sent == self.in_flight.len()
+            && !self.depart_losses(status)
+            && let Taken::Chunk(chunk) = self.outlet.take()
+        {
+            self.depart(chunk, true);
+        }
+        let next = self.in_flight.get(self.sent)?;
+        self.sent += 1;
+        self.most_sent = self.most_sent.max(self.sent);
+        Some(next)
+    }
+
+    /// While losses are on their way, further ones add up: in a flood there is a record for each round trip, not for
+    /// each alert.
+    fn depart_losses(&mut self, status: &Status) -> bool {
+        if self.in_flight.iter().any(|in_flight| !in_flight.counted) {
+            return false;
+        }
+        let losses = status.shared.ledger.take_losses();
+        let mut bytes = Vec::new();
+        losses
+            .iter()
+            .for_each(|loss| item::put_loss(&mut bytes, loss));
+        if !losses.is_empty() {
+            self.depart(Chunk::of(bytes), false);
+        }
+        !losses.is_empty()
+    }
+
+    fn depart(&mut self, chunk: Chunk, counted: bool) {
+        let in_flight = InFlight {
+            first: self.next,
+            chunk,
+            counted,
+        };
+        self.next = in_flight.end();
+        self.in_flight.push_back(in_flight);
+    }
+
+    /// Everything up to `stored` is durable. Numbers that were acknowledged before change nothing.
+    pub(super) fn acknowledge(&mut self, stored: u64) -> Result<(), String> {
+        if stored >= self.next {
+            return Err(format!(
+                "it acknowledged number {stored}, but {} was the last one sent",
+                self.next - 1
+            ));
+        }
+        while let Some(first) = self.in_flight.front() {
+            let from = first.first.max(self.acknowledged + 1);
+            let to = first.end().min(stored + 1);
+            if to > from && first.counted {
+                self.outlet.acknowledge(to - from);
+            }
+            if first.end() > stored + 1 {
+                break;
+            }
+            let done = self.in_flight.pop_front().expect("front() found it");
+            self.sent = self.sent.saturating_sub(1);
+            self.most_sent = self.most_sent.saturating_sub(1);
+            self.outlet.recycle(done.chunk);
+        }
+        self.acknowledged = self.acknowledged.max(stored);
+        Ok(())
+    }
+
+    /// The receiver has ended, and all it took, or lost, is acknowledged.
+    pub(super) fn is_finished(&self, status: &Status) -> bool {
+        // In this order: the receiver books its last loss before it closes the buffer.
+        self.in_flight.is_empty() && self.outlet.is_finished() && !status.shared.ledger.has_losses()
+    }
+
+    /// Alerts that may have been stored although no acknowledgement came.
+    pub(super) fn unconfirmed(&self) -> u64 {
+        let sent = self.in_flight.iter().take(self.most_sent);
+        let alerts = sent
+            .filter(|in_flight| in_flight.counted)
+            .map(|in_flight| in_flight.end() - in_flight.first.max(self.acknowledged + 1));
+        alerts.sum()
+    }
+
+    /// Whether `next_chunk` has something that did not go out on this connection.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.sent < self.in_flight.len() || self.outlet.has_items()
+    }
+}
+
+impl InFlight {
+    /// Cuts what is acknowledged off the front.
+    fn skip_until(&mut self, acknowledged: u64) {
+        let skip = (acknowledged + 1).saturating_sub(self.first);
+        if skip > 0 {
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            self.chunk.skip(skip);
+        }
+    }
+}
