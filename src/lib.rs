@@ -9,7 +9,7 @@
 //! Uses go downwards only:
 //!
 //! - programs: `bin/*`, the only ones to end the process
-//! - roles: `sensor`, `central`, `mail`, the only ones to start threads
+//! - roles: `sensor`, `central`, `mail`: they own the threads
 //! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one
 //!   facility each
 //! - values: `alert`, `ids`, `wire`, `dropped`, `options`, `error`: no I/O, clock, thread or log line

@@ -399,6 +399,7 @@ impl Master {
                 }
             ),
             None => {
+                self.ended.refused += 1;
                 if let Some(count) = self.strangers_gone.told(Instant::now()) {
                     let more = match count {
                         1 => String::new(),

@@ -53,6 +53,8 @@ pub(super) struct Numbers {
     pub(super) buffered: u64,
     /// Items that came again although they were taken before; they are skipped.
     pub(super) repeated: u64,
+    /// Connections that ended before a sensor was known; counted by the master.
+    pub(super) refused: u64,
 }
 
 impl Numbers {
@@ -63,6 +65,7 @@ impl Numbers {
             (&mut self.dropped, other.dropped),
             (&mut self.buffered, other.buffered),
             (&mut self.repeated, other.repeated),
+            (&mut self.refused, other.refused),
         ];
         for (sum, more) in sums {
             *sum = sum.saturating_add(more);
@@ -71,8 +74,12 @@ impl Numbers {
 
     /// The statistics line, with the change since `before` in brackets.
     pub(super) fn line(&self, before: &Numbers) -> String {
+        let refused = match self.refused {
+            0 => String::new(),
+            refused => format!(", refused {refused} connections"),
+        };
         format!(
-            "received {} [{}], stored {} [{}], dropped {} [{}], buffered {}",
+            "received {} [{}], stored {} [{}], dropped {} [{}], buffered {}{refused}",
             self.received,
             self.received - before.received,
             self.stored,

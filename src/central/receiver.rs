@@ -177,11 +177,18 @@ impl Worker {
 
     fn is_finished(&self) -> bool {
         match self.phase {
-            Phase::Draining { until } => {
-                let over = until.is_some_and(|until| Instant::now() >= until);
-                // The writer tells of a commit before it lets go of the items, so all of it was heard.
-                over || self.writer.ended || self.gauge.counts().held == 0
+            // The writer tells of a commit before it lets go of the items, so all of it was heard.
+            Phase::Draining { .. } => {
+                self.is_over() || self.writer.ended || self.gauge.counts().held == 0
             }
+            _ => false,
+        }
+    }
+
+    /// Whether the time to drain is over.
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Draining { until } => until.is_some_and(|until| Instant::now() >= until),
             _ => false,
         }
     }
@@ -475,6 +482,7 @@ impl Worker {
 
     fn say_goodbye(mut self) {
         self.hear_writer();
+        let in_time = !self.is_over();
         let reason = self.reason.take().unwrap_or_default();
         let numbers = self.numbers();
         self.tell_master(&FromWorker::Bye {
@@ -483,6 +491,10 @@ impl Worker {
         });
         self.connection.queue(&Frame::Bye(&reason));
         self.connection.close(CLOSE_SECS_MAX);
+        if in_time {
+            // The writer closes the database in order: SQLite then leaves one file, with everything in it.
+            self.writer.crew.join_until(Instant::now() + CLOSE_SECS_MAX);
+        }
     }
 }
 

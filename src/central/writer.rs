@@ -117,11 +117,9 @@ impl Writer {
         let mut stream = self.open(None)?;
         self.tell(Event::Opened(stream));
         while let Some(chunks) = self.next_chunks()? {
-            let mut bad = None;
-            let items = batch::decode(&chunks, |error| bad = Some(error));
-            if let Some(error) = bad {
+            let items = batch::decode(&chunks, |error| {
                 self.tell_bad(&format!("cannot be decoded: {error}"));
-            }
+            });
             self.store_batch(&mut stream, &items)?;
             drop(items);
             let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();

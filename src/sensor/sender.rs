@@ -252,8 +252,8 @@ impl Sender {
     }
 
     fn tell_lost(&mut self, reason: &str) {
-        let waiting = self.status.gauge.counts().held;
-        let again = match waiting {
+        let again = match self.status.gauge.counts().held {
+            0 if self.status.shared.ledger.has_losses() => "trying again".to_owned(),
             0 => "it is made again when the next alert comes".to_owned(),
             waiting => format!("{waiting} alerts wait, trying again"),
         };

@@ -60,6 +60,9 @@ impl Status {
             0 => {}
             unsent => line.push_str(&format!("; {unsent} alerts were not sent and are lost")),
         }
+        if self.shared.ledger.has_losses() {
+            line.push_str("; losses could not be recorded in the database");
+        }
         if unconfirmed > 0 {
             line.push_str(&format!(
                 "; {unconfirmed} alerts were sent, but servsock has not confirmed that they are stored"
