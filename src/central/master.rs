@@ -4,7 +4,7 @@
 
 use super::END_SECS_MAX;
 use super::control::{MasterRequests, Request};
-use super::messages::{FromWorker, Numbers, ToWorker, encode};
+use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
 use crate::alert::SensorName;
 use crate::buffer::Water;
 use crate::log::Limiter;
@@ -229,12 +229,12 @@ impl Master {
 
     fn start(&mut self, stream: &TcpStream, peer: SocketAddr) -> io::Result<()> {
         let (child, control) = process::start_worker()?;
-        let start = ToWorker::Start {
+        let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
             high: self.water.high(),
             low: self.water.low(),
             drain_secs: self.config.drain.as_secs(),
-        };
+        });
         let mut worker = Worker {
             child,
             control,
