@@ -311,10 +311,10 @@ fn has_left(site: &mut Site, times: usize) {
     const WHY: &str = " s: the other side closed the connection; received 0, stored 0";
     eventually("the sensor has left", || {
         let log = site.servsock().log();
-        let left = log.lines().filter(|line| line.contains("left after"));
+        let mut left = log.lines().filter(|line| line.contains("left after"));
         match left.clone().filter(|line| line.ends_with(WHY)).count() {
             seen if seen == times => Ok(()),
-            _ => Err(format!("the last is {:?}", left.last())),
+            _ => Err(format!("the last is {:?}", left.next_back())),
         }
     });
 }
