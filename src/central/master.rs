@@ -116,7 +116,6 @@ impl Master {
         for number in ready {
             self.hear(number);
         }
-        self.make_room();
         self.kill_overdue();
         self.reap();
         if let Some(count) = self.strangers_gone.due(Instant::now()) {
@@ -125,6 +124,7 @@ impl Master {
         if knocking {
             self.accept_all();
         }
+        self.make_room();
     }
 
     /// The numbers of the workers that sent something, and whether somebody wants to connect.
