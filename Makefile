@@ -25,9 +25,10 @@ build:
 test:
 	@tests/install-needs cc postgresql
 	$(CARGO) test
-	@for run in first second; do $(CARGO) run --quiet --example demo >target/demo.log || { cat target/demo.log; exit 1; }; done
+	@tests/demo-twice $(CARGO)
 
 lint:
+	@tests/install-needs cc
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 

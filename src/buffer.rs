@@ -40,7 +40,7 @@ const BYTES_EACH_MAX: u64 = 16 << 10;
 /// A low HighWater still leaves room for some big ones.
 const BYTES_LEAST: u64 = 64 << 20;
 
-/// HighWater's upper limit: a thousand times FLoP's default and some.
+/// HighWater's upper limit: a hundred thousand times FLoP's default.
 pub const HIGH_WATER_MAX: u64 = 1_000_000_000;
 
 impl Water {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::buffer::HIGH_WATER_MAX;
 use crate::error::Error;
 use crate::log::Limiter;
 use crate::net;
@@ -46,8 +47,12 @@ impl Command {
     pub fn parse(line: &str) -> Result<Option<Command>, String> {
         let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
         let number = |word: &str| {
-            word.parse()
-                .map_err(|_| format!("`{}` needs a number; {HELP}", shown(line)))
+            word.parse().map_err(|_| {
+                format!(
+                    "`{}` needs a number up to {HIGH_WATER_MAX}; {HELP}",
+                    shown(line)
+                )
+            })
         };
         Ok(Some(match words.as_slice() {
             [] => return Ok(None),
@@ -110,6 +115,13 @@ impl Periodic {
     pub fn next(&self) -> Option<Instant> {
         self.next
     }
+}
+
+/// The line of statistics: each count with its change since the last line, then what is buffered.
+pub fn statistics(counts: [(&str, u64, u64); 3], buffered: u64) -> String {
+    let counts =
+        counts.map(|(name, now, before)| format!("{name} {now} [{}]", now.saturating_sub(before)));
+    format!("{}, buffered {buffered}", counts.join(", "))
 }
 
 /// A named pipe that we made, for us alone. Removed when dropped, if it is still ours.
@@ -184,12 +196,6 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
             "remove it, or name another place with --control",
         ));
     }
-    if there.uid() != geteuid().as_raw() {
-        return Err((
-            format!("the FIFO there belongs to user id {}", there.uid()),
-            "remove it, or name another place with --control",
-        ));
-    }
     // Without a reader, opening for writing fails with ENXIO: then nobody lives behind it.
     let probe = OpenOptions::new()
         .write(true)
@@ -201,13 +207,19 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
             "is the daemon running already? another one needs another --control",
         ));
     }
+    if there.uid() != geteuid().as_raw() {
+        return Err((
+            format!("the FIFO there belongs to user id {}", there.uid()),
+            "remove it, or name another place with --control",
+        ));
+    }
     fs::remove_file(path).map_err(|error| (error.to_string(), ""))
 }
 
 /// The control thread: reads commands, and does what is due, until it is told to stop.
 pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
     let mut lines = Lines::default();
-    let mut unknown = Limiter::default();
+    let mut unknown = Unknown::default();
     loop {
         waker.clear();
         if controlled.stopped() {
@@ -215,10 +227,8 @@ pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
         }
         let now = Instant::now();
         let due = controlled.tick(now);
-        if let Some(count) = unknown.due(now) {
-            crate::warning!("control: {count} more commands that are not known; {HELP}");
-        }
-        let due = due.into_iter().chain(unknown.next_due()).min();
+        unknown.tell_due(now);
+        let due = due.into_iter().chain(unknown.limiter.next_due()).min();
         let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
         let mut fds = [net::readable(&fifo.file), net::readable(waker)];
         if let Err(error) = net::poll(&mut fds, wait) {
@@ -227,26 +237,47 @@ pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
         }
         lines.read_from(&mut fifo.file, |line| match line {
             Ok(line) => answer(line, &mut controlled, &mut unknown),
-            Err(TooLong) => {
-                if unknown.told(Instant::now()).is_some() {
-                    crate::warning!(
-                        "control: a line of more than {LINE_BYTES_MAX} bytes is thrown away; {HELP}"
-                    );
-                }
-            }
+            Err(TooLong) => unknown.tell(format!(
+                "a line of more than {LINE_BYTES_MAX} bytes is thrown away; {HELP}"
+            )),
         });
     }
 }
 
-fn answer(line: &str, controlled: &mut impl Controlled, unknown: &mut Limiter) {
+fn answer(line: &str, controlled: &mut impl Controlled, unknown: &mut Unknown) {
     match Command::parse(line) {
         Ok(None) => {}
         Ok(Some(Command::Help)) => crate::info!("control: {HELP}"),
-        Ok(Some(command)) => crate::info!("{}", controlled.execute(command)),
-        Err(text) => {
-            if unknown.told(Instant::now()).is_some() {
-                crate::warning!("control: {text}");
-            }
+        Ok(Some(command)) => match controlled.execute(command).as_str() {
+            "" => {}
+            answer => crate::info!("{answer}"),
+        },
+        Err(text) => unknown.tell(text),
+    }
+}
+
+/// Lines that are not understood: one answer a second, the latest, with a count of the others.
+#[derive(Default)]
+struct Unknown {
+    limiter: Limiter,
+    latest: String,
+}
+
+impl Unknown {
+    fn tell(&mut self, text: String) {
+        self.latest = text;
+        self.limiter.add(1);
+        self.tell_due(Instant::now());
+    }
+
+    fn tell_due(&mut self, now: Instant) {
+        match self.limiter.due(now) {
+            None => {}
+            Some(1) => crate::info!("control: {}", self.latest),
+            Some(count) => crate::info!(
+                "control: {} (the latest of {count} lines that are not understood)",
+                self.latest
+            ),
         }
     }
 }
@@ -335,7 +366,7 @@ mod tests {
         assert!(
             Command::parse("high -1")
                 .unwrap_err()
-                .contains("needs a number")
+                .contains("needs a number up to 1000000000")
         );
     }
 

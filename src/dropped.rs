@@ -4,6 +4,7 @@
 
 use crate::alert::SensorName;
 use crate::alert::{Alert, Transport};
+use crate::calendar::iso8601;
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -42,7 +43,7 @@ impl<'a> Dropped<'a> {
                 "" => &sensor.interface,
                 interface => interface,
             },
-            time: time_text(alert.time_us),
+            time: iso8601(alert.time_us),
             gid: alert.gid,
             sid: alert.sid,
             rev: alert.rev,
@@ -72,14 +73,6 @@ pub fn summary(count: u64, sensor: &SensorName, reason: &str) -> String {
         "reason": reason,
     })
     .to_string()
-}
-
-/// ISO 8601 in UTC with microseconds; a time that no calendar knows shows as its number.
-pub fn time_text(time_us: i64) -> String {
-    match jiff::Timestamp::from_microsecond(time_us) {
-        Ok(time) => format!("{time:.6}"),
-        Err(_) => format!("{time_us} us"),
-    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@
 //! Uses go downwards only:
 //!
 //! - programs: `bin/*`, the only ones to end the process
-//! - roles: `sensor`, `central`, `mail`, the only ones to start threads
-//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one
-//!   facility each
-//! - values: `alert`, `ids`, `wire`, `dropped`, `options`, `error`: no I/O, clock, thread or log line
+//! - roles: `sensor`, `central`, `mail`: they own the threads
+//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one facility
+//!   each
+//! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `error`: no I/O, clock, thread or log line
+//!
+//! `options` stands beside them: it checks the command line with the types of those above.
 
 pub mod alert;
+pub mod calendar;
 pub mod ids;
 pub mod wire;
 

@@ -322,7 +322,7 @@ impl Drop {
 }
 
 fn water(high: u64, low: u64) -> Result<Water, Error> {
-    Water::new(high, low).map_err(Error::Usage)
+    Water::new(high, low).map_err(|error| Error::Usage(format!("{error} (-H and -L set them)")))
 }
 
 fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {

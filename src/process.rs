@@ -80,8 +80,7 @@ pub fn stop_signal_pipe() -> io::Result<UnixStream> {
 #[derive(Debug)]
 pub struct Control(OwnedFd);
 
-/// What `Control::receive` found.
-#[derive(Debug)]
+/// What `Control::receive` found. Not `Debug`: a message may hold a password.
 pub enum Received {
     /// A message, and the descriptor that came with it.
     Message(Vec<u8>, Option<OwnedFd>),
@@ -206,6 +205,12 @@ pub fn start_worker() -> io::Result<(Child, Control)> {
         .stdin(Stdio::from(theirs))
         .spawn()?;
     Ok((child, Control(ours)))
+}
+
+/// Names this process, which was started as `/proc/self/exe`, for ps and top.
+pub fn name_worker() {
+    // An error: it is called "exe" there, and works as well.
+    let _ = nix::sys::prctl::set_name(c"servsock-worker");
 }
 
 /// Takes over the TCP connection that came with a control message.

@@ -12,8 +12,8 @@
 //!                                 <------    WELCOME  last durable sequence number   (or REFUSE, and the end)
 //! ITEMS  first number, items      ------>
 //!                                 <------    ACK      last durable sequence number
-//! HEARTBEAT                       ------>             both ways, every `HEARTBEAT_SECS`, from HELLO on
-//!                                 <------    HEARTBEAT
+//! HEARTBEAT                       ------>             both, every `HEARTBEAT_SECS`, from HELLO on
+//!                                 <------    STATE
 //! BYE    reason                   <----->             before an orderly end, by either side
 //! ```
 

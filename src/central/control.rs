@@ -135,7 +135,7 @@ impl Controlled for Controls {
             Command::Quit => {
                 // An error: it is stopping already.
                 let _ = self.quit.send(());
-                "stopping".to_owned()
+                String::new() // The main thread says it.
             }
         }
     }

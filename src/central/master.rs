@@ -4,7 +4,7 @@
 
 use super::END_SECS_MAX;
 use super::control::{MasterRequests, Request};
-use super::messages::{FromWorker, Numbers, ToWorker, encode};
+use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
 use crate::alert::SensorName;
 use crate::buffer::Water;
 use crate::log::Limiter;
@@ -116,7 +116,6 @@ impl Master {
         for number in ready {
             self.hear(number);
         }
-        self.make_room();
         self.kill_overdue();
         self.reap();
         if let Some(count) = self.strangers_gone.due(Instant::now()) {
@@ -125,6 +124,7 @@ impl Master {
         if knocking {
             self.accept_all();
         }
+        self.make_room();
     }
 
     /// The numbers of the workers that sent something, and whether somebody wants to connect.
@@ -229,12 +229,12 @@ impl Master {
 
     fn start(&mut self, stream: &TcpStream, peer: SocketAddr) -> io::Result<()> {
         let (child, control) = process::start_worker()?;
-        let start = ToWorker::Start {
+        let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
             high: self.water.high(),
             low: self.water.low(),
             drain_secs: self.config.drain.as_secs(),
-        };
+        });
         let mut worker = Worker {
             child,
             control,
@@ -399,6 +399,7 @@ impl Master {
                 }
             ),
             None => {
+                self.ended.refused += 1;
                 if let Some(count) = self.strangers_gone.told(Instant::now()) {
                     let more = match count {
                         1 => String::new(),

@@ -3,25 +3,30 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ctrl;
 use serde::{Deserialize, Serialize};
 
 /// Master to worker.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) enum ToWorker {
     /// The first message; the sensor's connection comes with it.
-    Start {
-        /// The database's URL, password and all: it never shows in argv.
-        db: String,
-        high: u64,
-        low: u64,
-        drain_secs: u64,
-    },
+    Start(Start),
     /// HighWater and LowWater from now on.
     Water { high: u64, low: u64 },
     /// Stop reading, store what is there, end.
     Stop,
     /// The sensor has connected again, elsewhere: forget what is not stored, it comes again; end.
     Superseded,
+}
+
+/// What a worker begins with. Not `Debug`: it holds the database's password, which never shows in argv or a log.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The database's URL, password and all.
+    pub(super) db: String,
+    pub(super) high: u64,
+    pub(super) low: u64,
+    pub(super) drain_secs: u64,
 }
 
 /// Worker to master.
@@ -53,6 +58,8 @@ pub(super) struct Numbers {
     pub(super) buffered: u64,
     /// Items that came again although they were taken before; they are skipped.
     pub(super) repeated: u64,
+    /// Connections that ended before a sensor was known; counted by the master.
+    pub(super) refused: u64,
 }
 
 impl Numbers {
@@ -63,6 +70,7 @@ impl Numbers {
             (&mut self.dropped, other.dropped),
             (&mut self.buffered, other.buffered),
             (&mut self.repeated, other.repeated),
+            (&mut self.refused, other.refused),
         ];
         for (sum, more) in sums {
             *sum = sum.saturating_add(more);
@@ -71,16 +79,19 @@ impl Numbers {
 
     /// The statistics line, with the change since `before` in brackets.
     pub(super) fn line(&self, before: &Numbers) -> String {
-        format!(
-            "received {} [{}], stored {} [{}], dropped {} [{}], buffered {}",
-            self.received,
-            self.received - before.received,
-            self.stored,
-            self.stored - before.stored,
-            self.dropped,
-            self.dropped - before.dropped,
-            self.buffered
-        )
+        let refused = match self.refused {
+            0 => String::new(),
+            refused => format!(", refused {refused} connections"),
+        };
+        let line = ctrl::statistics(
+            [
+                ("received", self.received, before.received),
+                ("stored", self.stored, before.stored),
+                ("dropped", self.dropped, before.dropped),
+            ],
+            self.buffered,
+        );
+        line + &refused
     }
 }
 

@@ -13,10 +13,10 @@ mod batch;
 mod control;
 mod master;
 mod messages;
-mod receiver;
+mod worker;
 mod writer;
 
-pub use receiver::Worker;
+pub use worker::Worker;
 
 use crate::crew::Crew;
 use crate::ctrl::{self, Fifo};
@@ -64,11 +64,7 @@ impl Inputs {
         match store::open(&config.db).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
             Err(store::CheckError::Final(error)) => {
-                return Err(Error::start(
-                    format!("cannot use the database {}", config.db),
-                    error,
-                    "",
-                ));
+                return Err(Error::start("the database cannot be used", error, ""));
             }
             Err(store::CheckError::Away(error)) => crate::warning!(
                 "{error}; the sensors keep their alerts until the database is there"

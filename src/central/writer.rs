@@ -12,6 +12,7 @@ use crate::log::Limiter;
 use crate::net;
 use crate::store::{self, Batch, OpenStream, Store, StoreError, Url};
 use crate::wake::Waker;
+use crate::wire::frame::Hello;
 use crate::wire::{Item, StreamId};
 use crossbeam_channel::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -57,16 +58,23 @@ pub(super) struct Committed {
     pub(super) lost: u64,
 }
 
+/// What ties the writer to the rest of its worker.
+pub(super) struct Ends {
+    pub(super) outlet: Outlet,
+    pub(super) orders: Receiver<Order>,
+    pub(super) events: Sender<Event>,
+    /// Wakes the writer.
+    pub(super) waker: Waker,
+    /// Wakes the worker's main thread.
+    pub(super) receiver: Waker,
+}
+
 pub(super) struct Writer {
     store: Box<dyn Store>,
     sensor: SensorName,
     stream: StreamId,
     forgotten: u64,
-    outlet: Outlet,
-    orders: Receiver<Order>,
-    events: Sender<Event>,
-    waker: Waker,
-    receiver: Waker,
+    ends: Ends,
     away_since: Option<Instant>,
     bad: Limiter,
 }
@@ -75,38 +83,20 @@ pub(super) struct Writer {
 struct Ended;
 
 impl Writer {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, by the worker that owns all of them"
-    )]
-    pub(super) fn new(
-        db: &Url,
-        sensor: SensorName,
-        stream: StreamId,
-        forgotten: u64,
-        outlet: Outlet,
-        orders: Receiver<Order>,
-        events: Sender<Event>,
-        waker: Waker,
-        receiver: Waker,
-    ) -> Writer {
+    pub(super) fn new(db: &Url, hello: &Hello, ends: Ends) -> Writer {
         Writer {
             store: store::open(db),
-            sensor,
-            stream,
-            forgotten,
-            outlet,
-            orders,
-            events,
-            waker,
-            receiver,
+            sensor: hello.sensor.clone(),
+            stream: hello.stream,
+            forgotten: hello.forgotten,
+            ends,
             away_since: None,
             bad: Limiter::default(),
         }
     }
 
     pub(super) fn run(mut self) {
-        let receiver = self.receiver.clone();
+        let receiver = self.ends.receiver.clone();
         // Whatever the reason: the receiver sees the end of the events.
         let _ = self.store_all();
         drop(self);
@@ -117,19 +107,17 @@ impl Writer {
         let mut stream = self.open(None)?;
         self.tell(Event::Opened(stream));
         while let Some(chunks) = self.next_chunks()? {
-            let mut bad = None;
-            let items = batch::decode(&chunks, |error| bad = Some(error));
-            if let Some(error) = bad {
+            let items = batch::decode(&chunks, |error| {
                 self.tell_bad(&format!("cannot be decoded: {error}"));
-            }
+            });
             self.store_batch(&mut stream, &items)?;
             drop(items);
             let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
-            self.outlet.acknowledge(count);
+            self.ends.outlet.acknowledge(count);
             chunks
                 .into_iter()
-                .for_each(|chunk| self.outlet.recycle(chunk));
-            self.receiver.wake();
+                .for_each(|chunk| self.ends.outlet.recycle(chunk));
+            self.ends.receiver.wake();
         }
         Ok(())
     }
@@ -138,9 +126,9 @@ impl Writer {
     fn next_chunks(&mut self) -> Result<Option<Vec<Chunk>>, Ended> {
         let (mut chunks, mut items, mut bytes) = (Vec::new(), 0, 0);
         loop {
-            self.waker.clear();
+            self.ends.waker.clear();
             self.check_orders()?;
-            match self.outlet.take() {
+            match self.ends.outlet.take() {
                 Taken::Chunk(chunk) => {
                     items += chunk.len();
                     bytes += chunk.bytes().len();
@@ -151,7 +139,7 @@ impl Writer {
                 }
                 Taken::Closed if chunks.is_empty() => return Ok(None),
                 Taken::Empty if chunks.is_empty() => {
-                    let _ = net::poll(&mut [net::readable(&self.waker)], None);
+                    let _ = net::poll(&mut [net::readable(&self.ends.waker)], None);
                     continue;
                 }
                 Taken::Empty | Taken::Closed => {}
@@ -161,7 +149,7 @@ impl Writer {
     }
 
     fn check_orders(&self) -> Result<(), Ended> {
-        match self.orders.try_recv() {
+        match self.ends.orders.try_recv() {
             Ok(Order::Discard) => Err(Ended),
             Err(_) => Ok(()),
         }
@@ -169,13 +157,14 @@ impl Writer {
 
     fn tell(&self, event: Event) {
         // An error: the process is ending.
-        let _ = self.events.send(event);
-        self.receiver.wake();
+        let _ = self.ends.events.send(event);
+        self.ends.receiver.wake();
     }
 
     /// Opens the stream, however long it takes. `last`: what this worker had when it lost the database.
     fn open(&mut self, last: Option<&OpenStream>) -> Result<OpenStream, Ended> {
         let mut retry = RETRY_FIRST;
+        let began = Instant::now();
         loop {
             let opened = match last {
                 None => self
@@ -193,7 +182,9 @@ impl Writer {
                 }
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
                 // Nothing of an alert is stored yet: whatever it is, it is the database's state.
-                Err(StoreError::Away(text) | StoreError::Content(text)) => self.tell_away(&text),
+                Err(StoreError::Away(text) | StoreError::Content(text)) => {
+                    self.tell_away(&text, began)
+                }
             }
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
@@ -213,14 +204,15 @@ impl Writer {
             if left.is_zero() {
                 return Ok(());
             }
-            self.waker.clear();
-            let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
+            self.ends.waker.clear();
+            let _ = net::poll(&mut [net::readable(&self.ends.waker)], Some(left));
         }
     }
 
-    fn tell_away(&mut self, text: &str) {
+    /// `began` is when the first try was made that failed: a locked database takes its time to say so.
+    fn tell_away(&mut self, text: &str, began: Instant) {
         if self.away_since.is_none() {
-            self.away_since = Some(Instant::now());
+            self.away_since = Some(began);
             crate::warning!(
                 "sensor \"{}\": {text}; trying again, the alerts wait",
                 self.sensor.name
@@ -245,6 +237,7 @@ impl Writer {
         let after_seq = stream.last_seq;
         let last_seq = after_seq + items.len() as u64;
         let mut retry = RETRY_FIRST;
+        let began = Instant::now();
         loop {
             match self.store.write(stream, &Batch { after_seq, items }) {
                 Ok(stored) => {
@@ -258,7 +251,9 @@ impl Writer {
                 Err(StoreError::Content(text)) if !matches!(items, [Item::Loss(_)]) => {
                     return self.halve(stream, items, &text);
                 }
-                Err(StoreError::Away(text) | StoreError::Content(text)) => self.tell_away(&text),
+                Err(StoreError::Away(text) | StoreError::Content(text)) => {
+                    self.tell_away(&text, began)
+                }
             }
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);

@@ -23,6 +23,7 @@ use crate::alert::{
     Alert, Flow, Ids, LINK_ETHERNET, LINK_RAW, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Packet, Payload,
     Transport,
 };
+use crate::calendar;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fields::{Fields, Key};
@@ -257,7 +258,7 @@ fn time(stamp: &[u8]) -> Option<i64> {
     if marks.iter().any(|(at, mark)| stamp[*at] != *mark) {
         return None;
     }
-    let day = day(
+    let day = calendar::days(
         number(&stamp[..4])?,
         number(&stamp[5..7])?,
         number(&stamp[8..10])?,
@@ -286,28 +287,4 @@ fn number(digits: &[u8]) -> Option<i64> {
         let digit = char::from(*digit).to_digit(10)?;
         Some(number * 10 + i64::from(digit))
     })
-}
-
-/// Days since 1970-01-01 of a date in the Gregorian calendar; `None` if there is no such date.
-///
-/// The year is counted from March, so that the leap day is its last: then the months before have 153 days in five.
-fn day(year: i64, month: i64, day: i64) -> Option<i64> {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        _ => return None,
-    };
-    if !(1..=days).contains(&day) {
-        return None;
-    }
-    let (year, month) = if month < 3 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    Some(365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468)
 }

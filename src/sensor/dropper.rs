@@ -24,6 +24,8 @@ pub(super) struct Dropper {
     drops: Receiver<Vec<Chunk>>,
     sensor: SensorName,
     to: Option<(UnixDatagram, PathBuf)>,
+    /// The last record could not be sent, and that was told.
+    is_unread: bool,
     printing: Printing,
 }
 
@@ -62,6 +64,7 @@ impl Dropper {
             drops,
             sensor: config.sensor.clone(),
             to,
+            is_unread: false,
             printing,
         }
     }
@@ -92,10 +95,12 @@ impl Dropper {
             return; // Only the receiver's own alerts come here.
         };
         let json = Dropped::new(&alert, &self.sensor, HIGH_WATER).json();
-        if let Some((socket, path)) = &self.to
-            && socket.send_to(json.as_bytes(), path).is_ok()
-        {
-            return;
+        if let Some((socket, path)) = &self.to {
+            let sent = socket.send_to(json.as_bytes(), path);
+            self.tell_edge(sent.as_ref().err());
+            if sent.is_ok() {
+                return;
+            }
         }
         if self.printing.second.elapsed() >= SECOND {
             self.next_second();
@@ -106,6 +111,22 @@ impl Dropper {
         } else {
             self.printing.held_back += 1;
         }
+    }
+
+    /// Tells that nobody reads the drop socket, and that somebody does again, once each.
+    fn tell_edge(&mut self, error: Option<&std::io::Error>) {
+        let Some((_, path)) = &self.to else {
+            return;
+        };
+        match (error, self.is_unread) {
+            (Some(error), false) => crate::warning!(
+                "cannot send to drop socket {}: {error}; dropped alerts are printed here, {PRINTED_MAX} a second",
+                path.display()
+            ),
+            (None, true) => crate::notice!("drop socket {} is read again", path.display()),
+            _ => {}
+        }
+        self.is_unread = error.is_some();
     }
 
     fn next_second(&mut self) {

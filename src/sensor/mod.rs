@@ -14,6 +14,7 @@ mod ledger;
 mod outgoing;
 mod receiver;
 mod sender;
+mod slack;
 mod status;
 
 use crate::buffer;
@@ -25,7 +26,6 @@ use crate::options::{Drops, SensorConfig};
 use crate::process::Signals;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,11 +34,6 @@ use ledger::Ledger;
 use outgoing::Outgoing;
 use status::{Controls, Status};
 
-/// Bytes of an alert at most on the socket of Snort, and of a usual EVE record: for the line about the kernel's slack.
-const SNORT_DATAGRAM_BYTES: usize = 65_864;
-const EVE_DATAGRAM_BYTES: usize = 1_500;
-/// More is plenty, whatever the sysctls say.
-const SLACK_MAX: usize = 10_000;
 /// The sender gets the whole drain time; the others end within this, or are left behind.
 const END_SECS_MAX: Duration = Duration::from_secs(2);
 
@@ -187,6 +182,9 @@ impl Sensor {
         if !left.is_empty() {
             crate::warning!("left behind, still busy: {}", left.join(", "));
         }
+        for line in self.status.left_behind() {
+            crate::warning!("{line}");
+        }
         self.status.final_line()
     }
 }
@@ -204,67 +202,8 @@ fn announce(inputs: &Inputs, config: &SensorConfig) {
             interface => format!(", interface {interface}"),
         }
     );
-    match (slack(SNORT_DATAGRAM_BYTES), slack(EVE_DATAGRAM_BYTES)) {
-        (Ok(snort), Ok(eve)) => crate::info!(
-            "the kernel queues {snort} alerts of Snort (the next one waits) or {eve} EVE records of Suricata (the \
-             next one is dropped); for more: sysctl net.unix.max_dgram_qlen=512 (now {}) before sockserv starts, \
-             net.core.wmem_default=8388608 (now {}) before the IDS starts",
-            sysctl("net/unix/max_dgram_qlen"),
-            sysctl("net/core/wmem_default")
-        ),
-        (Err(error), _) | (_, Err(error)) => {
-            crate::info!("how much the kernel queues cannot be found out: {error}");
-        }
-    }
+    slack::tell();
     crate::info!(
         "durable: no, there is no spool; what is not acknowledged yet is lost if this process is killed"
     );
-}
-
-fn sysctl(name: &str) -> String {
-    let value = std::fs::read_to_string(format!("/proc/sys/{name}"));
-    value.map_or_else(|error| error.to_string(), |value| value.trim().to_owned())
-}
-
-/// How many datagrams of this length the kernel takes before their sender has to wait. Tried out rather than computed:
-/// two sysctls and the kernel's allocator decide together.
-fn slack(bytes: usize) -> std::io::Result<usize> {
-    use nix::sys::socket::*;
-    let socket = || {
-        socket(
-            AddressFamily::Unix,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-    };
-    let (receiver, sender) = (socket()?, socket()?);
-    bind(receiver.as_raw_fd(), &UnixAddr::new_unnamed())?; // The kernel chooses a name outside of the file system.
-    let name: UnixAddr = getsockname(receiver.as_raw_fd())?;
-    let datagram = vec![0; bytes];
-    let flags = MsgFlags::MSG_DONTWAIT;
-    let sent =
-        (0..SLACK_MAX).find(|_| sendto(sender.as_raw_fd(), &datagram, &name, flags).is_err());
-    Ok(sent.unwrap_or(SLACK_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slack;
-
-    #[test]
-    fn slack_is_what_the_kernel_takes_at_its_usual_settings() {
-        let usual = [
-            ("net/unix/max_dgram_qlen", "10"),
-            ("net/core/wmem_default", "212992"),
-        ];
-        let usual = usual
-            .iter()
-            .all(|(name, value)| super::sysctl(name) == *value);
-        let (snort, eve) = (slack(65_864).unwrap(), slack(1_500).unwrap());
-        if usual {
-            assert_eq!((snort, eve), (4, 11));
-        }
-        assert!(snort >= 1 && snort <= eve);
-    }
 }

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 /// Pause before the second try to connect; doubles up to the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// While there is no connection, so often a line says so again.
+const REMIND_EVERY: Duration = Duration::from_secs(600);
 /// For the peer to read our last words.
 const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
 
@@ -67,8 +69,8 @@ pub(super) struct Sender {
     outgoing: Outgoing,
     /// The line about the first stored alert was written.
     told_stored: bool,
-    /// Since when there is no connection, and the reason that was told.
-    lost: Option<(Instant, String)>,
+    /// Since when there is no connection, and what was told of it last, and when.
+    lost: Option<(Instant, String, Instant)>,
     /// servsock is there, but its database is away, and that was told.
     told_away: bool,
     /// Pause before the next try to connect; short again after each WELCOME.
@@ -124,20 +126,25 @@ impl Sender {
         self.status.shared.unconfirmed.store(unconfirmed, Relaxed);
     }
 
+    /// Tells of a lost connection once, again when the reason is another or alerts begin to wait, and now and then.
     fn tell_lost(&mut self, reason: &str) {
         let waiting = self.status.gauge.counts().held;
         let again = match waiting {
+            0 if self.status.shared.ledger.has_losses() => "trying again".to_owned(),
             0 => "it is made again when the next alert comes".to_owned(),
             waiting => format!("{waiting} alerts wait, trying again"),
         };
-        let (since, told) = self.lost.take().unwrap_or((Instant::now(), String::new()));
-        if told != reason {
+        let news = format!("{reason}; {}", if waiting > 0 { "alerts wait" } else { "" });
+        let now = Instant::now();
+        let (since, told, at) = self.lost.take().unwrap_or((now, String::new(), now));
+        let is_news = told != news || now >= at + REMIND_EVERY;
+        if is_news {
             crate::warning!(
                 "no connection to servsock at {}: {reason}; {again}",
                 self.server
             );
         }
-        self.lost = Some((since, reason.to_owned()));
+        self.lost = Some((since, news, if is_news { now } else { at }));
     }
 
     /// Waits before the next try. A stop ends it: what is buffered gets one try at once, and then one a second.
@@ -312,7 +319,7 @@ impl Sender {
                     welcome.sid
                 )
             }
-            Some((since, _)) => crate::notice!(
+            Some((since, ..)) => crate::notice!(
                 "connected to servsock at {}, as sid {}, after {} s without; {} alerts were dropped since start",
                 self.server,
                 welcome.sid,
@@ -340,7 +347,7 @@ impl Sender {
     fn tell_database(&mut self, away: bool) {
         if away && !self.told_away {
             crate::warning!(
-                "servsock at {} cannot reach its database; alerts wait here",
+                "servsock at {} cannot reach its database; alerts wait here until it can",
                 self.server
             );
         } else if !away && self.told_away {

@@ -6,7 +6,7 @@ use super::Stop;
 use super::ledger::Ledger;
 use crate::alert::Ids;
 use crate::buffer::{Counts, Gauge, Water};
-use crate::ctrl::{Command, Controlled, Periodic};
+use crate::ctrl::{self, Command, Controlled, Periodic};
 use crate::options::SensorConfig;
 use crossbeam_channel::Sender;
 use std::borrow::Cow;
@@ -53,19 +53,30 @@ impl Status {
 
     /// The final statistics.
     pub(super) fn final_line(&self) -> String {
-        let counts = self.gauge.counts();
-        let mut line = self.line(&counts, &Counts::default());
-        let unconfirmed = self.shared.unconfirmed.load(Relaxed).min(counts.held);
-        match counts.held - unconfirmed {
-            0 => {}
-            unsent => line.push_str(&format!("; {unsent} alerts were not sent and are lost")),
-        }
-        if unconfirmed > 0 {
-            line.push_str(&format!(
-                "; {unconfirmed} alerts were sent, but servsock has not confirmed that they are stored"
+        self.line(&self.gauge.counts(), &Counts::default())
+    }
+
+    /// What a stop leaves behind, in lines for the operator.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let held = self.gauge.counts().held;
+        let unconfirmed = self.shared.unconfirmed.load(Relaxed).min(held);
+        let unsent = held - unconfirmed;
+        let mut lines = Vec::new();
+        if unsent > 0 {
+            lines.push(format!(
+                "{unsent} alerts could not be sent in the time to drain and are lost"
             ));
         }
-        line
+        if unconfirmed > 0 {
+            lines.push(format!(
+                "{unconfirmed} alerts were sent, but servsock has not confirmed them: those that are not in the \
+                 database are lost"
+            ));
+        }
+        if self.shared.ledger.has_losses() {
+            lines.push("losses could not be recorded in the database".to_owned());
+        }
+        lines
     }
 
     fn line(&self, now: &Counts, before: &Counts) -> String {
@@ -77,16 +88,15 @@ impl Status {
             0 => String::new(),
             others => format!(", left out {others} EVE records that are no alerts"),
         };
-        format!(
-            "received {} [{}], sent {} [{}], dropped {} [{}], buffered {}{refused}{others}",
-            now.pushed,
-            now.pushed - before.pushed,
-            now.acknowledged,
-            now.acknowledged - before.acknowledged,
-            now.dropped,
-            now.dropped - before.dropped,
-            now.held
-        )
+        let line = ctrl::statistics(
+            [
+                ("received", now.pushed, before.pushed),
+                ("sent", now.acknowledged, before.acknowledged),
+                ("dropped", now.dropped, before.dropped),
+            ],
+            now.held,
+        );
+        line + &refused + &others
     }
 }
 
@@ -152,14 +162,14 @@ fn set_water(gauge: &Gauge, high: Option<u64>, low: Option<u64>) -> String {
 impl Controlled for Controls {
     fn execute(&mut self, command: Command) -> String {
         match command {
-            Command::Help => crate::ctrl::HELP.to_owned(),
+            Command::Help => ctrl::HELP.to_owned(),
             Command::Stats => self.stats_line(),
             Command::High(high) => set_water(&self.status.gauge, Some(high), None),
             Command::Low(low) => set_water(&self.status.gauge, None, Some(low)),
             Command::Quit => {
                 // An error: it is stopping already.
                 let _ = self.quit.send(());
-                "stopping".to_owned()
+                String::new() // The main thread says it.
             }
         }
     }

@@ -45,35 +45,56 @@ pub trait Store: Send {
     /// See `CheckError`.
     fn check(&mut self) -> Result<(), CheckError>;
 
-    /// Finds or makes the sensor's row and the stream's row, and takes the stream over: from now on no other
-    /// worker can store anything of this stream (its epoch is raised by one). Connects, and creates what is
-    /// missing in the schema, when that has not happened yet.
+    /// Finds or makes the sensor's row and the stream's row, and takes the stream over: from now on no other worker
+    /// can store anything of this stream (its epoch is raised by one). Connects, and creates what is missing in the
+    /// schema, when that has not happened yet.
     ///
-    /// `forgotten` is the last sequence number which the sensor no longer has (0 at the beginning). A stream that
-    /// the database does not know starts there. A stream that the database knows but whose `last_seq` is lower was
-    /// acknowledged by a database that has been lost since (restored from a backup): it goes on from `forgotten`, and
-    /// the gap becomes a row in `flop_loss`.
+    /// A stream that the database does not know starts at `Opening::forgotten`. One that it knows but whose `last_seq`
+    /// is lower was acknowledged by a database that has been lost since (restored from a backup): it goes on from
+    /// `forgotten`, and the gap becomes a row in `flop_loss`.
     ///
     /// # Errors
     ///
     /// See `StoreError`; waits some seconds at most for a lock which a dying worker still has.
+    fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError>;
+
+    /// Opens a stream for a new worker. `forgotten` is the last sequence number which the sensor no longer has (0 at
+    /// the beginning).
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
     fn open_stream(
         &mut self,
         sensor: &SensorName,
         stream: StreamId,
         forgotten: u64,
-    ) -> Result<OpenStream, StoreError>;
+    ) -> Result<OpenStream, StoreError> {
+        self.open(&Opening {
+            sensor,
+            stream,
+            forgotten,
+            epoch: None,
+        })
+    }
 
     /// Opens a stream again after `StoreError::Away`: `last_seq` then tells what was committed.
     ///
     /// # Errors
     ///
-    /// As `open_stream`; `Fenced` when another worker has opened it since.
+    /// As `open`; `Fenced` when another worker has opened it since.
     fn resume_stream(
         &mut self,
         sensor: &SensorName,
         last: &OpenStream,
-    ) -> Result<OpenStream, StoreError>;
+    ) -> Result<OpenStream, StoreError> {
+        self.open(&Opening {
+            sensor,
+            stream: last.id,
+            forgotten: last.last_seq,
+            epoch: Some(last.epoch),
+        })
+    }
 
     /// Stores a batch in one transaction: all of it, with the stream's new `last_seq`, or nothing.
     ///
@@ -162,25 +183,18 @@ fn rows_of<'a>(
 
 /// How a stream is opened.
 #[derive(Clone, Copy, Debug)]
-struct Opening<'a> {
-    sensor: &'a SensorName,
-    stream: StreamId,
-    /// What the sensor no longer has.
-    forgotten: u64,
+pub struct Opening<'a> {
+    /// Whose stream it is.
+    pub sensor: &'a SensorName,
+    /// Its random name.
+    pub stream: StreamId,
+    /// The last sequence number that the sensor no longer has.
+    pub forgotten: u64,
     /// The epoch it must still be in, when a worker comes back to it.
-    epoch: Option<i64>,
+    pub epoch: Option<i64>,
 }
 
-impl<'a> Opening<'a> {
-    fn again(sensor: &'a SensorName, last: &OpenStream) -> Self {
-        Opening {
-            sensor,
-            stream: last.id,
-            forgotten: last.last_seq,
-            epoch: Some(last.epoch),
-        }
-    }
-
+impl Opening<'_> {
     /// Checks the epoch that is in the database.
     fn check(&self, epoch: i64) -> Result<(), StoreError> {
         match self.epoch {

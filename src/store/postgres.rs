@@ -17,7 +17,6 @@ use super::{
     Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, rows_of,
 };
 use crate::alert::SensorName;
-use crate::wire::StreamId;
 use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
 use catalogue::{Catalogue, Kind, Unfit};
 use connect::{Connector, NoConnection};
@@ -162,6 +161,12 @@ impl Postgres {
         }
         Err(error)
     }
+}
+
+impl Store for Postgres {
+    fn check(&mut self) -> Result<(), CheckError> {
+        self.connected()
+    }
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
         self.connected()?;
@@ -173,34 +178,6 @@ impl Postgres {
             Err(StoreError::Content(text)) => Err(StoreError::Away(text)),
             other => other,
         }
-    }
-}
-
-impl Store for Postgres {
-    fn check(&mut self) -> Result<(), CheckError> {
-        self.connected()
-    }
-
-    fn open_stream(
-        &mut self,
-        sensor: &SensorName,
-        stream: StreamId,
-        forgotten: u64,
-    ) -> Result<OpenStream, StoreError> {
-        self.open(&Opening {
-            sensor,
-            stream,
-            forgotten,
-            epoch: None,
-        })
-    }
-
-    fn resume_stream(
-        &mut self,
-        sensor: &SensorName,
-        last: &OpenStream,
-    ) -> Result<OpenStream, StoreError> {
-        self.open(&Opening::again(sensor, last))
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -537,9 +514,15 @@ fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Erro
         "SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE",
         &[&sid],
     )?;
-    let used = Table::WITH_CID
-        .map(|table| format!("(SELECT max(cid) FROM {table} WHERE sid = $1::int8)"))
-        .join(", ");
+    let used: Vec<String> = Table::with_cid()
+        .map(|table| {
+            format!(
+                "(SELECT max(cid) FROM {} WHERE sid = $1::int8)",
+                table.name()
+            )
+        })
+        .collect();
+    let used = used.join(", ");
     transaction.execute(
         &format!(
             "UPDATE sensor SET last_cid = used.last FROM (SELECT greatest({used}) AS last) AS used

@@ -9,9 +9,10 @@
 #![forbid(unsafe_code)]
 
 use crate::alert::{Alert, Flow, Packet, Transport};
+use crate::calendar;
 use crate::wire::{Loss, StreamId};
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// A column's value, before a database's own encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +65,10 @@ impl Table {
         Table::Loss,
     ];
 
-    /// Tables with a row per alert at most, whose cids must not be given again.
-    pub(super) const WITH_CID: [&str; 9] = [
-        "event",
-        "iphdr",
-        "flop_ip6hdr",
-        "tcphdr",
-        "udphdr",
-        "icmphdr",
-        "opt",
-        "data",
-        "flop_event",
-    ];
+    /// Tables with rows of single alerts, whose cids must not be given again.
+    pub(super) fn with_cid() -> impl Iterator<Item = Table> {
+        Table::ALL.into_iter().filter(|table| *table != Table::Loss)
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -142,7 +135,7 @@ impl<'a> Rows<'a> {
     /// Adds what an alert becomes; `signature` is its row there.
     pub(super) fn put_alert(&mut self, sid: i64, cid: i64, signature: i64, alert: &'a Alert<'_>) {
         let row = Key(Value::Int(sid), Value::Int(cid));
-        let flow = alert.flow.or_else(|| alert.packet.and_then(flow_of));
+        let flow = alert.flow;
         let headers = Headers::of(alert.packet.as_ref(), flow.as_ref());
         self.put(
             Table::Event,
@@ -374,10 +367,10 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP6: u8 = 58;
-const SCTP: u8 = 132;
 
 /// The parts of a packet that belong to the flow: from the header's first byte to the packet's last one, and empty
-/// where the packet has another kind of header there than the flow says.
+/// where the packet is of another IP version than the flow says. That the transport header is the flow's is the sensor's
+/// word.
 struct Headers<'a> {
     ip: &'a [u8],
     transport: &'a [u8],
@@ -399,9 +392,7 @@ impl<'a> Headers<'a> {
         let version = if flow.src.is_ipv4() { 4 } else { 6 };
         if byte(ip, 0).map(|byte| byte >> 4) == Some(version) {
             headers.ip = ip;
-            if protocol(ip).is_none_or(|proto| proto == flow.proto) {
-                headers.transport = from(packet.transport).unwrap_or_default();
-            }
+            headers.transport = from(packet.transport).unwrap_or_default();
         }
         headers
     }
@@ -420,59 +411,6 @@ impl<'a> Headers<'a> {
             }
             _ => &[],
         }
-    }
-}
-
-/// The flow of a packet for which the IDS told none.
-fn flow_of(packet: Packet<'_>) -> Option<Flow> {
-    let ip = packet.bytes.get(packet.ip? as usize..)?;
-    let (src, dst): (IpAddr, IpAddr) = match ip.first()? >> 4 {
-        4 => (
-            Ipv4Addr::from(array(ip, 12)?).into(),
-            Ipv4Addr::from(array(ip, 16)?).into(),
-        ),
-        6 => (
-            Ipv6Addr::from(array::<16>(ip, 8)?).into(),
-            Ipv6Addr::from(array::<16>(ip, 24)?).into(),
-        ),
-        _ => return None,
-    };
-    let proto = protocol(ip)?;
-    let header = packet
-        .transport
-        .and_then(|offset| packet.bytes.get(offset as usize..));
-    let transport = match (proto, header.and_then(|header| array::<4>(header, 0))) {
-        (TCP | UDP | SCTP, Some([a, b, c, d])) => Transport::Ports {
-            source: u16::from_be_bytes([a, b]),
-            destination: u16::from_be_bytes([c, d]),
-        },
-        (ICMP | ICMP6, Some([kind, code, _, _])) => Transport::Icmp { kind, code },
-        _ => Transport::Unknown,
-    };
-    Some(Flow {
-        src,
-        dst,
-        proto,
-        transport,
-    })
-}
-
-/// The protocol which an IP header announces, behind IPv6 extension headers; `None` when these are cut.
-fn protocol(ip: &[u8]) -> Option<u8> {
-    if ip.first()? >> 4 == 4 {
-        return byte(ip, 9);
-    }
-    let (mut next, mut offset) = (byte(ip, 6)?, 40);
-    loop {
-        // Hop-by-hop, routing, destination options; fragment; authentication (RFC 8200, 4302).
-        let length = match next {
-            0 | 43 | 60 => usize::from(byte(ip, offset + 1)?) * 8 + 8,
-            44 => 8,
-            51 => usize::from(byte(ip, offset + 1)?) * 4 + 8,
-            _ => return Some(next),
-        };
-        next = byte(ip, offset)?;
-        offset += length;
     }
 }
 
@@ -518,14 +456,9 @@ pub(super) fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// 0000-01-01 00:00:00 UTC, in microseconds since 1970.
-const TIME_US_MIN: i64 = -62_167_219_200_000_000;
-/// 9999-12-31 23:59:59.999999 UTC.
-const TIME_US_MAX: i64 = 253_402_300_799_999_999;
-
 /// An instant which both databases can hold and each client can read.
 fn time<'a>(us: i64) -> Value<'a> {
-    Value::Time(us.clamp(TIME_US_MIN, TIME_US_MAX))
+    Value::Time(calendar::clamp(us))
 }
 
 /// Text as a database takes it: PostgreSQL has no NUL in text.
@@ -552,25 +485,6 @@ fn record(bytes: &[u8]) -> Value<'_> {
     }
 }
 
-/// `2026-11-21T03:22:52.000000Z`; the years 0000 to 9999 sort as text.
-pub(super) fn iso8601(us: i64) -> String {
-    let us = us.clamp(TIME_US_MIN, TIME_US_MAX);
-    let (seconds, micros) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days since 0000-03-01, in years which begin with March, so that the leap day is the last one; see Howard
-    // Hinnant, "chrono-Compatible Low-Level Date Algorithms". An era is 400 years.
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let march = (5 * day + 2) / 153;
-    let day = day - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
-}
-
 /// Appends bytes as upper-case hex.
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -586,20 +500,6 @@ pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn instants_are_written_as_jiff_writes_them() {
-        let day = 86_400_000_000_i64;
-        for days in (-719_528..2_932_000)
-            .step_by(37)
-            .chain([-1, 0, 59, 60, 11_016, 47_540])
-        {
-            let us = days * day + 45_296_123_456;
-            let expected = jiff::Timestamp::from_microsecond(us).unwrap();
-            assert_eq!(iso8601(us), format!("{expected:.6}"));
-        }
-        assert_eq!(iso8601(-1), "1969-12-31T23:59:59.999999Z");
-    }
 
     #[test]
     fn options_end_where_they_make_no_sense() {

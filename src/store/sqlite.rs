@@ -5,14 +5,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::rows::{Table, Value, clamp, iso8601, push_hex};
+use super::rows::{Table, Value, clamp, push_hex};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
     Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, parts, rows_of,
 };
 use crate::alert::SensorName;
+use crate::calendar::iso8601;
 use crate::clock::now_us;
-use crate::wire::StreamId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -145,16 +145,6 @@ impl Sqlite {
         Err(error)
     }
 
-    fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
-        self.connected()?;
-        self.signatures.clear();
-        let opened = self
-            .live()
-            .map_err(Failure::Store)
-            .and_then(|connection| open_stream(connection, opening));
-        self.sorted("open a stream in", opened)
-    }
-
     fn try_write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, Failure> {
         let mut cache = std::mem::take(&mut self.signatures);
         let inserts = std::mem::take(&mut self.inserts);
@@ -172,26 +162,14 @@ impl Store for Sqlite {
         self.connected()
     }
 
-    fn open_stream(
-        &mut self,
-        sensor: &SensorName,
-        stream: StreamId,
-        forgotten: u64,
-    ) -> Result<OpenStream, StoreError> {
-        self.open(&Opening {
-            sensor,
-            stream,
-            forgotten,
-            epoch: None,
-        })
-    }
-
-    fn resume_stream(
-        &mut self,
-        sensor: &SensorName,
-        last: &OpenStream,
-    ) -> Result<OpenStream, StoreError> {
-        self.open(&Opening::again(sensor, last))
+    fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
+        self.connected()?;
+        self.signatures.clear();
+        let opened = self
+            .live()
+            .map_err(Failure::Store)
+            .and_then(|connection| open_stream(connection, opening));
+        self.sorted("open a stream in", opened)
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -408,7 +386,7 @@ fn sensor_row(transaction: &Transaction<'_>, sensor: &SensorName) -> rusqlite::R
             |row| row.get(0),
         )?,
     };
-    for table in Table::WITH_CID {
+    for table in Table::with_cid().map(Table::name) {
         transaction.execute(
             &format!(
                 "UPDATE sensor SET last_cid = (SELECT max(cid) FROM {table} WHERE sid = ?1)

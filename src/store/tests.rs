@@ -143,7 +143,6 @@ in_both! {
     sctp_ports_are_kept_beside_the_classic_tables
     an_alert_without_packet_and_flow_is_an_event_only
     the_flow_wins_over_the_packet
-    a_packet_without_flow_is_read
     hostile_packets_are_stored_without_panic
     text_that_a_database_dislikes_is_shown_with_replacement_characters
     extreme_times_are_stored
@@ -547,24 +546,16 @@ fn the_flow_wins_over_the_packet(site: &Site) {
     );
     assert_eq!(site.row("SELECT ip_ttl FROM iphdr"), "63");
     assert_eq!(site.row("SELECT tcp_seq, tcp_flags FROM tcphdr"), "3|2");
-    // A packet of another kind has nothing to say.
+    // A packet of another IP version has nothing to say.
     let mut store = site.store();
     let stream = store.open_stream(&sensor(), STREAM, 0).unwrap();
     let six = flow("::1", "::2", 6, ports(10, 20));
-    let udp = flow("10.1.1.1", "10.1.1.2", 17, ports(10, 20));
     let packet = packet(&bytes, 0, Some(20));
-    let items = [
-        Item::Alert(Alert {
-            flow: six,
-            packet,
-            ..alert()
-        }),
-        Item::Alert(Alert {
-            flow: udp,
-            packet,
-            ..alert()
-        }),
-    ];
+    let items = [Item::Alert(Alert {
+        flow: six,
+        packet,
+        ..alert()
+    })];
     write(&mut *store, &stream, 1, &items).unwrap();
     assert_eq!(
         site.row("SELECT cid, hop_limit, proto FROM flop_ip6hdr"),
@@ -573,30 +564,6 @@ fn the_flow_wins_over_the_packet(site: &Site) {
     assert_eq!(
         site.row("SELECT tcp_seq, tcp_flags FROM tcphdr WHERE cid = 2"),
         "-|0"
-    );
-    assert_eq!(
-        site.row("SELECT cid, udp_sport, udp_len FROM udphdr"),
-        "3|10|-"
-    );
-    assert_eq!(
-        site.row("SELECT ip_ttl, ip_proto FROM iphdr WHERE cid = 3"),
-        "63|17"
-    );
-}
-
-fn a_packet_without_flow_is_read(site: &Site) {
-    let mut bytes = ip4(17);
-    bytes.extend([0, 53, 0x30, 0x39, 0, 9, 0, 1]);
-    store_one(
-        site,
-        Alert {
-            packet: packet(&bytes, 0, Some(20)),
-            ..alert()
-        },
-    );
-    assert_eq!(
-        site.row("SELECT src, dst, proto, sport, dport FROM alerts"),
-        "192.0.2.1|198.51.100.255|17|53|12345"
     );
 }
 

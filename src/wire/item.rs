@@ -49,7 +49,7 @@ use crate::alert::{
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The shortest item: its header and nothing else is already too short, so nothing below this is looked at.
+/// The shortest item is a loss without reason; an alert has more bytes.
 pub const ITEM_BYTES_MIN: usize = 6 + 26;
 /// The longest item: an EVE record of 1 MiB whose `payload` and `packet` fill it, decoded beside it, and 64 KiB for
 /// the rest.

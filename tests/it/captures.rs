@@ -41,7 +41,7 @@ fn every_capture(kind: Kind) {
         if has_table(&name) {
             tables::rows_are_as_many_as_alerts_need(&site.database, &name);
         }
-        stops_with(&mut sockserv, count);
+        stops_with(&mut sockserv, count, other_records_in(&name));
     }
     assert_eq!(site.database.number("SELECT count(*) FROM flop_loss"), 0);
 }
@@ -109,17 +109,30 @@ fn alerts_in(name: &str) -> usize {
     }
 }
 
+/// How many records of a capture are no alerts.
+fn other_records_in(name: &str) -> usize {
+    datagrams(name).len() - alerts_in(name)
+}
+
 fn sensor_has_alerts(database: &Database, sensor: &str, count: usize) {
     let sql = format!("SELECT count(*) FROM alerts WHERE sensor = '{sensor}'");
     database.reaches(&sql, i64::try_from(count).expect("a small number"));
 }
 
-fn stops_with(sockserv: &mut Program, count: usize) {
+/// The whole final line: nothing stands behind it but what was left out.
+fn stops_with(sockserv: &mut Program, count: usize, others: usize) {
     sockserv.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(sockserv.exits().code(), Some(0), "{}", sockserv.log());
     let line =
         format!("received {count} [{count}], sent {count} [{count}], dropped 0 [0], buffered 0");
-    sockserv.says(&line);
+    let left_out = match others {
+        0 => String::new(),
+        others => format!(", left out {others} EVE records that are no alerts"),
+    };
+    assert_eq!(
+        sockserv.says("stopped: "),
+        format!("sockserv: stopped: {line}{left_out}")
+    );
 }
 
 fn all_agree(name: &str, alerts: &[Seen]) {

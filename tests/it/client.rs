@@ -1,4 +1,4 @@
-//! A sensor that is the test itself: speaks the protocol, or not.
+//! A sensor that is the test itself, or a servsock: speaks the protocol, or not.
 
 use crate::serial;
 use crate::site::Site;
@@ -27,6 +27,42 @@ impl Client {
             .set_read_timeout(Some(READ_TIMEOUT))
             .expect("a timeout");
         Client { stream }
+    }
+
+    /// The other side: what connected to a listener of the test's own.
+    pub(crate) fn accepted(stream: TcpStream) -> Client {
+        stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_read_timeout(Some(READ_TIMEOUT)))
+            .expect("a timeout");
+        Client { stream }
+    }
+
+    /// Answers the HELLO of a sensor, whose items up to number `stored` are durable.
+    pub(crate) fn welcomes(&mut self, stored: u64) -> Hello {
+        let hello = self.reads_until(|frame| match frame {
+            Frame::Hello(hello) => Some(hello.clone()),
+            _ => None,
+        });
+        self.sends_frame(&Frame::Welcome(Welcome { stored, sid: 1 }));
+        hello
+    }
+
+    /// Waits for items up to this number, and acknowledges none.
+    pub(crate) fn gets_items(&mut self, number: u64) {
+        self.reads_until(|frame| match frame {
+            Frame::Items { first, count, .. } => (first + u64::from(*count) > number).then_some(()),
+            _ => None,
+        });
+    }
+
+    /// Acknowledges items up to this number.
+    pub(crate) fn acknowledges(&mut self, number: u64) {
+        self.sends_frame(&Frame::Ack(Ack {
+            stored: number,
+            first_cid: 1,
+            last_cid: i64::try_from(number).expect("a small number"),
+        }));
     }
 
     /// The bytes of a HELLO.

@@ -54,6 +54,18 @@ impl Database {
         }
     }
 
+    /// Nobody else can write to this SQLite database until the lock is dropped.
+    pub(crate) fn locked(&self) -> rusqlite::Connection {
+        let Database::Sqlite(path) = self else {
+            panic!("asked for SQLite")
+        };
+        let lock = rusqlite::Connection::open(path).expect("the file is there");
+        lock.busy_timeout(Duration::from_secs(30))
+            .and_then(|()| lock.execute_batch("BEGIN IMMEDIATE"))
+            .expect("the lock");
+        lock
+    }
+
     /// The rows of a query.
     pub(crate) fn try_query(&self, sql: &str) -> Result<Vec<Row>, String> {
         match self {

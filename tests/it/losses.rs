@@ -54,14 +54,10 @@ fn a_flood_while_the_database_is_locked_leaves_few_records_of_all_that_is_droppe
     site.start_sockserv_with(&["-H", "100", "-L", "90", "-q"]);
     site.ids_sends_alerts(1..=1);
     site.database.has_alerts(1);
-    let Database::Sqlite(path) = site.database.clone() else {
-        panic!("asked for SQLite")
-    };
-    let lock = rusqlite::Connection::open(path).expect("the file is there");
-    lock.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let lock = site.database.locked();
     site.ids_sends_alerts(2..=5_000);
     site.statistics_say("sockserv", "received 5000 ");
-    lock.execute_batch("ROLLBACK").expect("the lock is ours");
+    drop(lock);
     site.statistics_say("sockserv", "buffered 0");
     site.stop();
     let stored = site.database.number("SELECT count(*) FROM event");

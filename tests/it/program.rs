@@ -45,6 +45,7 @@ pub(crate) fn built(name: &str) -> &'static str {
     match name {
         "sockserv" => env!("CARGO_BIN_EXE_sockserv"),
         "servsock" => env!("CARGO_BIN_EXE_servsock"),
+        "drop" => env!("CARGO_BIN_EXE_drop"),
         _ => panic!("no program {name}"),
     }
 }

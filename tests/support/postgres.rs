@@ -26,7 +26,16 @@ word=gone
 read -r word || word=gone
 case $word in
     fast) kill -INT $server;;
-    kill) pkill -KILL -P $server; kill -KILL $server;;
+    kill)
+        # A process's name, in parentheses, may have spaces; behind it stand its state and its parent.
+        sessions=
+        for stat in /proc/[0-9]*/stat; do
+            read -r line <"$stat" || continue
+            set -- ${line##*) }
+            pid=${stat#/proc/}
+            [ "$2" = "$server" ] && sessions="$sessions ${pid%/stat}"
+        done
+        kill -KILL $server $sessions;;
     *) kill -QUIT $server;;
 esac
 wait $server

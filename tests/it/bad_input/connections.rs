@@ -3,9 +3,11 @@
 use super::noise;
 use crate::client::Client;
 use crate::database::{BOTH, Kind};
+use crate::program::eventually;
 use crate::serial;
 use crate::site::Site;
 use flop::wire::frame::{Frame, HANDSHAKE_SECS_MAX, HEADER_BYTES, Heartbeat, Welcome};
+use std::time::Instant;
 
 #[test]
 fn who_does_not_speak_the_protocol_is_refused_with_a_reason() {
@@ -63,8 +65,20 @@ fn who_does_not_speak_the_protocol_is_refused_with_a_reason() {
         assert!(told.contains(reason), "{told:?} does not say {reason:?}");
         let line = site.servsock().says("connection from 127.0.0.1:");
         assert!(line.contains(reason), "{line:?} does not say {reason:?}");
+        site.statistics_say("servsock", "buffered 0, refused 1 connections");
         a_sensor_is_served(&mut site);
     }
+}
+
+#[test]
+fn a_sensor_is_no_refused_connection() {
+    let mut site = Site::new(Kind::Sqlite);
+    site.ids_sends_alerts(1..=3);
+    let line = site.statistics_say("servsock", "stored 3 ");
+    assert!(line.ends_with("buffered 0"), "{line}");
+    site.stop();
+    let line = site.servsock().says("stopped: ");
+    assert!(line.ends_with("buffered 0"), "{line}");
 }
 
 fn a_sensor_is_served(site: &mut Site) {
@@ -109,12 +123,13 @@ fn many_bad_connections_are_a_few_lines_and_a_count() {
         stranger.is_refused();
         stranger.is_closed();
     }
+    site.statistics_say("servsock", "buffered 0, refused 50 connections");
     a_sensor_is_served(&mut site);
     let seconds = usize::try_from(start.elapsed().as_secs()).expect("a short time");
     let log = site.servsock().log();
     let lines = log
         .lines()
-        .filter(|line| line.contains("connection"))
+        .filter(|line| line.contains("connection") && !line.contains(": received "))
         .count();
     assert!(lines <= seconds + 2, "{lines} lines in {seconds} s");
 }
@@ -163,7 +178,13 @@ fn a_sequence_number_that_jumps_ends_the_connection_and_stores_nothing_behind_it
             "protocol error: sequence number 5 where 4 was next"
         );
         client.is_closed();
-        site.servsock().says("sensor \"sensor\" left after");
+        let line = site.servsock().says("sensor \"sensor\" left after");
+        assert!(
+            line.ends_with(
+                " s: protocol error: sequence number 5 where 4 was next; received 3, stored 3"
+            ),
+            "{line}"
+        );
         serial::are_stored(&site.database, "sensor", 1..=3);
         // It comes back, and goes on where the database is.
         let mut client = Client::connect(&site);
@@ -189,7 +210,16 @@ fn sequence_numbers_that_repeat_or_go_back_are_stored_once() {
         client.gets_acknowledged(6);
         client.sends_frame(&Frame::Bye("the test ends"));
         client.is_closed();
-        site.servsock().says("left after 0 s: the test ends");
+        let line = site
+            .servsock()
+            .says("sensor \"sensor\": 3 items came again and are skipped");
+        assert!(line.ends_with("skipped"), "{line}");
+        // 1 to 3, then 2 and 3, then 1.
+        let line = site.servsock().says("left after");
+        assert!(
+            line.ends_with(" s: the test ends; received 6, stored 6, skipped 6 that came again"),
+            "{line}"
+        );
         serial::are_stored(&site.database, "sensor", 1..=6);
     }
 }
@@ -208,30 +238,49 @@ fn impossible_sequence_numbers_are_refused() {
             told.contains(&format!("1 items from number {first} on")),
             "{told}"
         );
+        client.is_closed();
+        let line = site.servsock().says(&format!("from number {first} on"));
+        let ends = format!(" s: {told}; received 0, stored 0");
+        assert!(
+            line.contains("sensor \"sensor\" left after") && line.ends_with(&ends),
+            "{line}"
+        );
     }
     assert_eq!(site.database.number("SELECT count(*) FROM event"), 0);
 }
 
 #[test]
-fn a_disconnect_in_the_middle_of_any_message_harms_nothing() {
+fn a_disconnect_in_the_middle_of_a_hello_is_told_with_what_had_come() {
+    let hello = Client::hello_bytes("sensor");
+    for cut in [
+        0,
+        1,
+        HEADER_BYTES - 1,
+        HEADER_BYTES,
+        HEADER_BYTES + 10,
+        hello.len() - 1,
+    ] {
+        // Each at a servsock of its own, for lines about the same cause come once a second.
+        let mut site = Site::empty(Kind::Sqlite);
+        site.start_servsock();
+        Client::connect(&site).sends(&hello[..cut]);
+        let line = site.servsock().says("connection from 127.0.0.1:");
+        let ends = format!(" ended: it was closed after {cut} bytes, before its HELLO");
+        assert!(line.ends_with(&ends), "{line}");
+        a_sensor_is_served(&mut site);
+    }
+}
+
+#[test]
+fn a_disconnect_in_the_middle_of_any_message_is_told_and_harms_nothing() {
     for kind in BOTH {
         let mut site = Site::empty(kind);
         site.start_servsock();
-        let hello = Client::hello_bytes("sensor");
-        for cut in [
-            1,
-            HEADER_BYTES - 1,
-            HEADER_BYTES,
-            HEADER_BYTES + 10,
-            hello.len() - 1,
-        ] {
-            Client::connect(&site).sends(&hello[..cut]);
-        }
-        drop(Client::connect(&site));
-        let next = Client::items_bytes(1, 1..=3);
+        let items = Client::items_bytes(1, 1..=3);
         let (heartbeat, bye) = (Frame::Heartbeat(Heartbeat::default()), Frame::Bye("bye"));
+        let mut told = 0;
         for message in [
-            next,
+            items,
             Client::frame_bytes(&heartbeat),
             Client::frame_bytes(&bye),
         ] {
@@ -245,6 +294,8 @@ fn a_disconnect_in_the_middle_of_any_message_harms_nothing() {
                 );
                 client.sends(&message[..cut]);
                 drop(client);
+                told += 1;
+                has_left(&mut site, told);
             }
         }
         let mut client = Client::connect(&site);
@@ -253,4 +304,40 @@ fn a_disconnect_in_the_middle_of_any_message_harms_nothing() {
         client.gets_acknowledged(3);
         serial::are_stored(&site.database, "sensor", 1..=3);
     }
+}
+
+/// So many times by now a sensor has left for this reason.
+fn has_left(site: &mut Site, times: usize) {
+    const WHY: &str = " s: the other side closed the connection; received 0, stored 0";
+    eventually("the sensor has left", || {
+        let log = site.servsock().log();
+        let mut left = log.lines().filter(|line| line.contains("left after"));
+        match left.clone().filter(|line| line.ends_with(WHY)).count() {
+            seen if seen == times => Ok(()),
+            _ => Err(format!("the last is {:?}", left.next_back())),
+        }
+    });
+}
+
+#[test]
+fn seventy_silent_connections_do_not_keep_a_sensor_out() {
+    let start = Instant::now();
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_servsock();
+    let silent: Vec<Client> = (0..70).map(|_| Client::connect(&site)).collect();
+    site.start_sockserv();
+    site.ids_sends_alerts(1..=3);
+    site.database_gets(1..=3);
+    let waited = start.elapsed();
+    assert!(
+        waited.as_secs() < HANDSHAKE_SECS_MAX,
+        "the sensor was served only after {waited:?}, when the silent ones had to end anyway"
+    );
+    let line = site.servsock().says("connection from 127.0.0.1:");
+    assert!(
+        line.ends_with(" ended: it said nothing for a second, and others were waiting"),
+        "{line}"
+    );
+    drop(silent);
+    site.stop();
 }

@@ -173,7 +173,11 @@ fn a_database_that_cannot_be_made_is_refused() {
     {
         let db = format!("sqlite:{path}");
         let servsock = site.run("servsock", &format!("{number}"), &["-p", "0", "--db", &db]);
-        ends(servsock, 1, &[&format!("cannot use the database {db}: ")]);
+        ends(
+            servsock,
+            1,
+            &[&format!("the database cannot be used: cannot open {db}: ")],
+        );
     }
     assert_eq!(fs::read(site.path("file")).expect("it is there"), before);
     assert!(

@@ -3,9 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::messages::{FromWorker, Numbers, ToWorker, encode};
-use super::writer::{Event, Order, Writer};
-use crate::alert::SensorName;
+use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
+use super::writer::{Ends, Event, Order, Writer};
 use crate::buffer::{self, Gauge, Intake, Water};
 use crate::crew::Crew;
 use crate::error::Error;
@@ -20,6 +19,7 @@ use crate::wire::frame::{
 use crate::wire::sequence::Expected;
 use crate::wire::{DecodeError, item};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ struct Handle {
     /// Wakes the writer.
     writer_waker: Waker,
     /// For the thread, until it starts.
-    unstarted: Option<(buffer::Outlet, Receiver<Order>, Sender<Event>)>,
+    unstarted: Option<Ends>,
     /// The thread has ended, and all it said was heard.
     ended: bool,
 }
@@ -90,60 +90,26 @@ impl Worker {
     ///
     /// This process was not started by a master.
     pub fn inherit() -> Result<Worker, Error> {
-        let refused = |answer: String| Error::start("cannot start a worker", answer, "");
+        process::name_worker();
         let control = Control::inherited()?;
-        net::poll(&mut [net::readable(&control)], None).map_err(|e| refused(e.to_string()))?;
-        let (message, connection) = match control.receive() {
-            Ok(Received::Message(message, Some(descriptor))) => {
-                (message, process::into_tcp(descriptor))
-            }
-            other => {
-                return Err(refused(format!(
-                    "no connection came from the master: {other:?}"
-                )));
-            }
-        };
-        let (db, high, low, drain_secs) = match serde_json::from_slice(&message) {
-            Ok(ToWorker::Start {
-                db,
-                high,
-                low,
-                drain_secs,
-            }) => (db, high, low, drain_secs),
-            _ => {
-                return Err(refused(
-                    "the master's first message is not Start".to_owned(),
-                ));
-            }
-        };
+        let (start, connection) = receive_start(&control)?;
         let io = |error: std::io::Error| refused(error.to_string());
-        let water = Water::new(high, low).map_err(refused)?;
-        let (waker, writer_waker) = (Waker::new().map_err(io)?, Waker::new().map_err(io)?);
-        let (intake, outlet, gauge) = buffer::new(water, writer_waker.clone());
-        let (orders, order_receiver) = unbounded();
-        let (event_sender, events) = unbounded();
+        let water = Water::new(start.high, start.low).map_err(refused)?;
+        let (writer, intake, gauge) = Handle::new(water).map_err(io)?;
         let now = Instant::now();
         Ok(Worker {
             control,
             stop_signal: Some(process::stop_signal_pipe().map_err(io)?),
             master_gone: false,
             connection: Connection::new(connection).map_err(io)?,
-            db: Url::parse(&db).map_err(refused)?,
-            drain: Duration::from_secs(drain_secs),
+            db: Url::parse(&start.db).map_err(refused)?,
+            drain: Duration::from_secs(start.drain_secs),
             phase: Phase::Handshake {
                 until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
                 intake,
             },
             gauge,
-            writer: Handle {
-                crew: Crew::default(),
-                orders,
-                events,
-                waker,
-                writer_waker,
-                unstarted: Some((outlet, order_receiver, event_sender)),
-                ended: false,
-            },
+            writer,
             numbers: Numbers::default(),
             reported: (Numbers::default(), now),
             paused: false,
@@ -177,11 +143,18 @@ impl Worker {
 
     fn is_finished(&self) -> bool {
         match self.phase {
-            Phase::Draining { until } => {
-                let over = until.is_some_and(|until| Instant::now() >= until);
-                // The writer tells of a commit before it lets go of the items, so all of it was heard.
-                over || self.writer.ended || self.gauge.counts().held == 0
+            // The writer tells of a commit before it lets go of the items, so all of it was heard.
+            Phase::Draining { .. } => {
+                self.is_over() || self.writer.ended || self.gauge.counts().held == 0
             }
+            _ => false,
+        }
+    }
+
+    /// Whether the time to drain is over.
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Draining { until } => until.is_some_and(|until| Instant::now() >= until),
             _ => false,
         }
     }
@@ -240,7 +213,7 @@ impl Worker {
                         self.end("the sensor connected again", Some(SUPERSEDED_SECS_MAX));
                     }
                     Ok(ToWorker::Stop) => self.stop("servsock stops"),
-                    Ok(ToWorker::Start { .. }) | Err(_) => self.stop("a fault in its master"),
+                    Ok(ToWorker::Start(_)) | Err(_) => self.stop("a fault in its master"),
                 },
                 Ok(Received::Nothing) => return,
                 Ok(Received::Closed) | Err(_) => {
@@ -475,6 +448,7 @@ impl Worker {
 
     fn say_goodbye(mut self) {
         self.hear_writer();
+        let in_time = !self.is_over();
         let reason = self.reason.take().unwrap_or_default();
         let numbers = self.numbers();
         self.tell_master(&FromWorker::Bye {
@@ -483,10 +457,58 @@ impl Worker {
         });
         self.connection.queue(&Frame::Bye(&reason));
         self.connection.close(CLOSE_SECS_MAX);
+        if in_time {
+            // The writer closes the database in order: SQLite then leaves one file, with everything in it.
+            self.writer.crew.join_until(Instant::now() + CLOSE_SECS_MAX);
+        }
+    }
+}
+
+fn refused(answer: String) -> Error {
+    Error::start("cannot start a worker", answer, "")
+}
+
+/// Waits for the master's first message, and what comes with it.
+fn receive_start(control: &Control) -> Result<(Start, TcpStream), Error> {
+    let io = |error: std::io::Error| refused(error.to_string());
+    net::poll(&mut [net::readable(control)], None).map_err(io)?;
+    // The message is never shown: it holds the database's password.
+    let Received::Message(message, Some(descriptor)) = control.receive().map_err(io)? else {
+        return Err(refused("no connection came from the master".to_owned()));
+    };
+    match serde_json::from_slice(&message) {
+        Ok(ToWorker::Start(start)) => Ok((start, process::into_tcp(descriptor))),
+        _ => Err(refused(
+            "the master's first message is not Start".to_owned(),
+        )),
     }
 }
 
 impl Handle {
+    /// The writer's side of things, the end of the buffer that it empties, and a look at it.
+    fn new(water: Water) -> std::io::Result<(Handle, Intake, Gauge)> {
+        let (receiver, waker) = (Waker::new()?, Waker::new()?);
+        let (intake, outlet, gauge) = buffer::new(water, waker.clone());
+        let (orders, order_receiver) = unbounded();
+        let (event_sender, events) = unbounded();
+        let handle = Handle {
+            crew: Crew::default(),
+            orders,
+            events,
+            waker: receiver.clone(),
+            writer_waker: waker.clone(),
+            unstarted: Some(Ends {
+                outlet,
+                orders: order_receiver,
+                events: event_sender,
+                waker,
+                receiver,
+            }),
+            ended: false,
+        };
+        Ok((handle, intake, gauge))
+    }
+
     fn order(&self, order: Order) {
         // An error: the thread has ended.
         let _ = self.orders.send(order);
@@ -494,21 +516,10 @@ impl Handle {
     }
 
     fn start(&mut self, db: &Url, hello: &Hello) {
-        let Some((outlet, orders, events)) = self.unstarted.take() else {
+        let Some(ends) = self.unstarted.take() else {
             return;
         };
-        let sensor = SensorName::clone(&hello.sensor);
-        let writer = Writer::new(
-            db,
-            sensor,
-            hello.stream,
-            hello.forgotten,
-            outlet,
-            orders,
-            events,
-            self.writer_waker.clone(),
-            self.waker.clone(),
-        );
+        let writer = Writer::new(db, hello, ends);
         let started = self.crew.spawn("worker-write", move || writer.run());
         if let Err(error) = started {
             // The events' sender is dropped with the thread that never was: the worker ends.
