@@ -31,12 +31,14 @@ pub enum Command {
     High(u64),
     /// Sets LowWater.
     Low(u64),
+    /// Restarts the daemon as SIGHUP does.
+    Restart,
     /// Stops the daemon as SIGTERM does.
     Quit,
 }
 
 /// What `help` answers, and everything unknown.
-pub const HELP: &str = "known commands: help, stats, high N, low N, quit";
+pub const HELP: &str = "known commands: help, stats, high N, low N, restart, quit";
 
 impl Command {
     /// Reads a line without its newline; `None` for an empty one.
@@ -60,6 +62,7 @@ impl Command {
             ["stats"] => Command::Stats,
             ["high", n] => Command::High(number(n)?),
             ["low", n] => Command::Low(number(n)?),
+            ["restart"] => Command::Restart,
             ["quit"] => Command::Quit,
             _ => return Err(format!("unknown command `{}`; {HELP}", shown(line))),
         }))

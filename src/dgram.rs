@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,41 @@ impl Served {
             path: path.to_owned(),
             file: (file.dev(), file.ino()),
         })
+    }
+
+    /// Takes over a socket that the program before this one in the same process has bound.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor is no such socket, or its file is gone.
+    pub fn inherit(what: &str, descriptor: RawFd, path: &Path) -> Result<Served, Error> {
+        let refused = |answer: String| {
+            Error::start(
+                format!("cannot take over {what} {}", path.display()),
+                answer,
+                "",
+            )
+        };
+        let socket = process::inherited(descriptor).map_err(|error| refused(error.to_string()))?;
+        let socket = UnixDatagram::from(socket);
+        let file = fs::symlink_metadata(path).map_err(|error| refused(error.to_string()))?;
+        Ok(Served {
+            socket,
+            path: path.to_owned(),
+            file: (file.dev(), file.ino()),
+        })
+    }
+
+    /// Leaves the socket open, and its file where it is, for the program that follows this one in the same process.
+    ///
+    /// # Errors
+    ///
+    /// As fcntl(2).
+    pub fn leave(self) -> io::Result<(RawFd, PathBuf)> {
+        process::keep_on_exec(&self.socket)?;
+        let left = (self.socket.as_raw_fd(), self.path.clone());
+        std::mem::forget(self);
+        Ok(left)
     }
 
     /// Where it is.

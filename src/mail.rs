@@ -7,7 +7,7 @@ use crate::crew::Crew;
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::net;
-use crate::process::Signals;
+use crate::process::{Cause, Signals};
 use crate::wake::Waker;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +67,10 @@ impl Printer {
 impl Running {
     /// Waits for a reason to stop, and names it.
     pub fn wait(&self, signals: &Signals) -> &'static str {
-        signals.caught.recv().unwrap_or("no signals any more")
+        match signals.caught.recv() {
+            Ok(Cause::Stop(cause) | Cause::Restart(cause)) => cause,
+            Err(_) => "no signals any more",
+        }
     }
 
     /// Ends the thread. The final count.

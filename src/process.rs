@@ -2,12 +2,15 @@
 
 mod detach;
 mod pid_file;
+mod restart;
 
 pub use detach::{Detach, Detached, Readiness};
 pub use pid_file::PidFile;
+pub use restart::{Restart, carried};
 
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};
+use nix::fcntl::{FcntlArg, FdFlag};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
     recvmsg, sendmsg, socketpair,
@@ -28,19 +31,29 @@ use std::process::{Child, Command, Stdio};
 /// A control message between servsock and a worker is never longer.
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 
-/// The signals that stop a daemon, as a channel. SIGPIPE is ignored already, by Rust's own start.
+/// Why a daemon ends, or begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// To stop; the text says who asked.
+    Stop(&'static str),
+    /// To restart.
+    Restart(&'static str),
+}
+
+/// The signals of a daemon, as a channel. SIGPIPE is ignored already, by Rust's own start.
 pub struct Signals {
-    /// The names of signals, as they come.
-    pub caught: Receiver<&'static str>,
+    /// What they ask for, as they come.
+    pub caught: Receiver<Cause>,
 }
 
 impl Signals {
-    /// Installs the handlers. To be called after the process detached, for it starts a thread.
+    /// Installs the handlers. To be called after the process detached, for it starts a thread. `hang_up` is what
+    /// SIGHUP asks for.
     ///
     /// # Errors
     ///
     /// The system refuses a handler or the thread.
-    pub fn install() -> Result<Signals, Error> {
+    pub fn install(hang_up: Cause) -> Result<Signals, Error> {
         let failed = |error| Error::start("cannot install signal handlers", error, "");
         let mut stream = SignalStream::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
         let (send, caught) = unbounded();
@@ -48,17 +61,18 @@ impl Signals {
             .name("main-signals".to_owned())
             .spawn(move || {
                 for signal in stream.forever() {
-                    let name = match signal {
-                        SIGINT => "SIGINT",
-                        SIGHUP => "SIGHUP",
-                        _ => "SIGTERM",
+                    let cause = match signal {
+                        SIGINT => Cause::Stop("SIGINT"),
+                        SIGHUP => hang_up,
+                        _ => Cause::Stop("SIGTERM"),
                     };
-                    if send.send(name).is_err() {
+                    if send.send(cause).is_err() {
                         return;
                     }
                 }
             })
             .map_err(failed)?;
+        restart::unblock();
         Ok(Signals { caught })
     }
 }
@@ -211,6 +225,38 @@ pub fn start_worker() -> io::Result<(Child, Control)> {
 pub fn name_worker() {
     // An error: it is called "exe" there, and works as well.
     let _ = nix::sys::prctl::set_name(c"servsock-worker");
+}
+
+/// Takes over a descriptor that was left open across an exec; from now on it closes on exec.
+///
+/// # Errors
+///
+/// There is no such descriptor.
+pub fn inherited(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // Standard input and its like are never left, and belong to std.
+    if descriptor <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: fcntl(2) below checks that it is open. Its number comes from the program before this one in the same
+    // process, which left it for us alone; nothing here has opened it, for each is taken over once, at the start.
+    let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    match nix::fcntl::fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)) {
+        Ok(_) => Ok(owned),
+        Err(errno) => {
+            std::mem::forget(owned); // It is not ours to close.
+            Err(errno.into())
+        }
+    }
+}
+
+/// Leaves a descriptor open across an exec.
+///
+/// # Errors
+///
+/// As fcntl(2).
+pub fn keep_on_exec(descriptor: &impl AsFd) -> io::Result<()> {
+    nix::fcntl::fcntl(descriptor.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
 }
 
 /// Takes over the TCP connection that came with a control message.

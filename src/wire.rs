@@ -55,7 +55,7 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-fn error<T>(text: impl Into<String>) -> Result<T, DecodeError> {
+pub(crate) fn error<T>(text: impl Into<String>) -> Result<T, DecodeError> {
     Err(DecodeError(text.into()))
 }
 
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], DecodeError> {
         let bytes = self.bytes(what, N)?;
         Ok(bytes.try_into().expect("bytes() returned N of them"))
     }

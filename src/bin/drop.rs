@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use flop::error::Error;
-use flop::process::Signals;
+use flop::process::{Cause, Signals};
 use flop::{log, mail, options};
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 fn run(options: options::Drop) -> Result<(), Error> {
     let path = options.validate()?;
     let printer = mail::Printer::open(&path)?;
-    let signals = Signals::install()?;
+    let signals = Signals::install(Cause::Stop("SIGHUP"))?;
     let printer = printer.start()?;
     flop::notice!("ready: dropped alerts from {}", path.display());
     let cause = printer.wait(&signals);

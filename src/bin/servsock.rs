@@ -3,7 +3,7 @@
 use clap::Parser;
 use flop::central::{Central, Inputs, Worker};
 use flop::error::Error;
-use flop::process::Signals;
+use flop::process::{Cause, Signals};
 use flop::{log, options};
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ fn run(options: options::Servsock) -> Result<(), Error> {
     }
     let config = options.validate()?;
     let inputs = Inputs::open(&config)?;
-    let signals = Signals::install()?;
+    let signals = Signals::install(Cause::Stop("SIGHUP"))?;
     let central = Central::start(inputs, &config)?;
     flop::notice!("ready");
     let cause = central.wait(&signals);

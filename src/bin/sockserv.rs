@@ -5,8 +5,8 @@
 
 use clap::Parser;
 use flop::error::Error;
-use flop::process::{self, Signals};
-use flop::sensor::{Inputs, Sensor};
+use flop::process::{self, Cause, Restart, Signals};
+use flop::sensor::{Carried, Inputs, Sensor};
 use flop::{log, options};
 use std::process::ExitCode;
 
@@ -22,13 +22,34 @@ fn main() -> ExitCode {
 }
 
 fn run(options: options::Sockserv) -> Result<(), Error> {
+    let restart = Restart::prepare()?;
     let config = options.validate(process::host_name)?;
-    let inputs = Inputs::open(&config)?;
-    let signals = Signals::install()?;
-    let sensor = Sensor::start(inputs, &config)?;
-    flop::notice!("ready");
-    let cause = sensor.wait(&signals);
-    flop::notice!("stopping: {cause}");
-    flop::notice!("stopped: {}", sensor.stop());
-    Ok(())
+    let mut inputs = Inputs::open(&config, Carried::take()?)?;
+    let signals = Signals::install(Cause::Restart("SIGHUP"))?;
+    loop {
+        let sensor = Sensor::start(inputs, &config)?;
+        flop::notice!("ready");
+        match wait(&sensor, &signals, &restart) {
+            Cause::Stop(cause) => {
+                flop::notice!("stopping: {cause}");
+                flop::notice!("stopped: {}", sensor.stop());
+                return Ok(());
+            }
+            Cause::Restart(cause) => {
+                flop::notice!("restarting: {cause}");
+                inputs = sensor.restart(&restart, &config)?;
+            }
+        }
+    }
+}
+
+/// A restart that is impossible is told, and changes nothing.
+fn wait(sensor: &Sensor, signals: &Signals, restart: &Restart) -> Cause {
+    loop {
+        let cause = sensor.wait(signals);
+        match (cause, restart.check()) {
+            (Cause::Restart(_), Err(error)) => flop::err!("{error}"),
+            _ => return cause,
+        }
+    }
 }

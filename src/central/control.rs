@@ -132,6 +132,7 @@ impl Controlled for Controls {
             Command::Stats => self.stats_line(),
             Command::High(high) => self.set_water(high, self.water.low()),
             Command::Low(low) => self.set_water(self.water.high(), low),
+            Command::Restart => "restart is not there yet for servsock".to_owned(),
             Command::Quit => {
                 // An error: it is stopping already.
                 let _ = self.quit.send(());

@@ -23,7 +23,7 @@ use crate::ctrl::{self, Fifo};
 use crate::error::Error;
 use crate::net;
 use crate::options::CentralConfig;
-use crate::process::Signals;
+use crate::process::{Cause, Signals};
 use crate::store;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
@@ -128,7 +128,10 @@ impl Central {
     /// Waits for a reason to stop, and names it.
     pub fn wait(&self, signals: &Signals) -> &'static str {
         select! {
-            recv(signals.caught) -> signal => signal.unwrap_or("no signals any more"),
+            recv(signals.caught) -> cause => match cause {
+                Ok(Cause::Stop(cause) | Cause::Restart(cause)) => cause,
+                Err(_) => "no signals any more",
+            },
             recv(self.quit) -> _ => "quit, from the control FIFO",
         }
     }

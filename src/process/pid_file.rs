@@ -69,13 +69,6 @@ impl PidFile {
             file,
         })
     }
-
-    /// Leaves the file where it is: this process executes itself anew and keeps its PID. Its number in the file keeps
-    /// others away meanwhile.
-    pub fn leave(self) {
-        let PidFile { path: _, file: _ } = &self;
-        std::mem::forget(self); // The descriptor closes on exec.
-    }
 }
 
 impl Drop for PidFile {
@@ -182,7 +175,7 @@ mod tests {
         child.wait().unwrap();
         fs::write(&path, format!("{}\n", child.id())).unwrap();
         let file = PidFile::create(&path).unwrap();
-        file.leave();
+        std::mem::forget(file); // As execve(2) does; but the lock stays here.
         assert!(path.exists(), "left for the program that comes");
     }
 

@@ -16,6 +16,8 @@
 #![forbid(unsafe_code)]
 
 use crate::buffer::Chunk;
+use crate::error::Error;
+use crate::process;
 use crate::wire::{DecodeError, Fields, StreamId, error, put_text};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -57,6 +59,27 @@ pub enum CarriedChunk {
 }
 
 impl Carried {
+    /// What the program before this one in the same process left; `None` at an ordinary start.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read: then the alerts in it cannot be saved, and nothing is to be started over them.
+    pub fn take() -> Result<Option<Carried>, Error> {
+        let failed = |answer: String| {
+            Error::start(
+                "cannot take over what was there before the restart",
+                answer,
+                "",
+            )
+        };
+        match process::carried().map_err(|error| failed(error.to_string()))? {
+            None => Ok(None),
+            Some(bytes) => Carried::decode(&bytes)
+                .map(Some)
+                .map_err(|error| failed(error.0)),
+        }
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -73,8 +96,16 @@ impl Carried {
         for chunk in &self.chunks {
             let (what, first, chunk) = match chunk {
                 CarriedChunk::Unsent(chunk) => (UNSENT, 0, chunk),
-                CarriedChunk::Sent { first, chunk, alerts: true } => (SENT, *first, chunk),
-                CarriedChunk::Sent { first, chunk, alerts: false } => (SENT_LOSSES, *first, chunk),
+                CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: true,
+                } => (SENT, *first, chunk),
+                CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: false,
+                } => (SENT_LOSSES, *first, chunk),
             };
             out.push(what);
             out.extend_from_slice(&first.to_le_bytes());
@@ -96,10 +127,11 @@ impl Carried {
         }
         let version = fields.u32("the version")?;
         if version != VERSION {
-            return error(format!("version {version}, version {VERSION} is known here"));
+            return error(format!(
+                "version {version}, version {VERSION} is known here"
+            ));
         }
-        let stream = fields.bytes("the stream", 16)?;
-        let stream = StreamId(stream.try_into().expect("16 bytes were asked for"));
+        let stream = StreamId(fields.array("the stream")?);
         let acknowledged = fields.u64("the acknowledged number")?;
         let mut sockets = Vec::new();
         for _ in 0..fields.u32("the number of sockets")? {
@@ -114,18 +146,33 @@ impl Carried {
             let chunk = Chunk::of(fields.bytes("a chunk", length)?.to_vec());
             chunks.push(match what {
                 UNSENT => CarriedChunk::Unsent(chunk),
-                SENT => CarriedChunk::Sent { first, chunk, alerts: true },
-                SENT_LOSSES => CarriedChunk::Sent { first, chunk, alerts: false },
+                SENT => CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: true,
+                },
+                SENT_LOSSES => CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: false,
+                },
                 other => return error(format!("a chunk of the unknown kind {other}")),
             });
         }
         fields.end("what was left")?;
-        Ok(Carried { stream, acknowledged, sockets, chunks })
+        Ok(Carried {
+            stream,
+            acknowledged,
+            sockets,
+            chunks,
+        })
     }
 }
 
 fn count(length: usize) -> [u8; 4] {
-    u32::try_from(length).expect("memory is bounded far below").to_le_bytes()
+    u32::try_from(length)
+        .expect("memory is bounded far below")
+        .to_le_bytes()
 }
 
 #[cfg(test)]
@@ -145,8 +192,16 @@ mod tests {
             acknowledged: 7,
             sockets: vec![(5, "/tmp/snort".into()), (6, "other".into())],
             chunks: vec![
-                CarriedChunk::Sent { first: 8, chunk: chunk("first"), alerts: true },
-                CarriedChunk::Sent { first: 9, chunk: chunk("loss"), alerts: false },
+                CarriedChunk::Sent {
+                    first: 8,
+                    chunk: chunk("first"),
+                    alerts: true,
+                },
+                CarriedChunk::Sent {
+                    first: 9,
+                    chunk: chunk("loss"),
+                    alerts: false,
+                },
                 CarriedChunk::Unsent(chunk("later")),
             ],
         };

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod carried;
 mod dropper;
 mod ledger;
 mod outgoing;
@@ -23,41 +24,52 @@ use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::options::{Drops, SensorConfig};
-use crate::process::Signals;
+use crate::process::{Cause, Restart, Signals};
 use crate::wake::Waker;
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use crate::wire::StreamId;
+use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use carried::Carried;
 use ledger::Ledger;
 use outgoing::Outgoing;
 use status::{Controls, Status};
 
 /// The sender gets the whole drain time; the others end within this, or are left behind.
 const END_SECS_MAX: Duration = Duration::from_secs(2);
+/// For a restart both ends of the buffer have to be still; the sender may be looking up a name.
+const HALT_SECS_MAX: Duration = Duration::from_secs(30);
 
 /// What can be refused: opened while standard error is still the terminal.
 pub struct Inputs {
     sockets: Vec<Served>,
     fifo: Fifo,
+    /// What a sockserv that restarted left, when this is the program that follows it.
+    carried: Option<Carried>,
 }
 
 impl Inputs {
-    /// Binds the alert sockets and makes the FIFO.
+    /// Binds the alert sockets, or takes those over that a restart left open, and makes the FIFO.
     ///
     /// # Errors
     ///
     /// The first that is refused.
-    pub fn open(config: &SensorConfig) -> Result<Inputs, Error> {
-        let bind = |path| Served::bind("alert socket", path);
-        let sockets = config
-            .sockets
-            .iter()
-            .map(|path| bind(path))
-            .collect::<Result<_, _>>()?;
+    pub fn open(config: &SensorConfig, carried: Option<Carried>) -> Result<Inputs, Error> {
+        let left = carried.as_ref().map_or(&[][..], |carried| &carried.sockets);
+        let open = |path: &PathBuf| match left.iter().find(|(_, left)| left == path) {
+            Some((descriptor, _)) => Served::inherit("alert socket", *descriptor, path),
+            None => Served::bind("alert socket", path),
+        };
+        let sockets = config.sockets.iter().map(open).collect::<Result<_, _>>()?;
         let fifo = Fifo::create(&config.control)?;
-        Ok(Inputs { sockets, fifo })
+        Ok(Inputs {
+            sockets,
+            fifo,
+            carried,
+        })
     }
 }
 
@@ -65,13 +77,28 @@ impl Inputs {
 #[derive(Clone)]
 struct Stop {
     asked: Arc<AtomicBool>,
+    /// The alert sockets stay open, for a restart.
+    keeps: Arc<AtomicBool>,
     receiver: Waker,
     control: Waker,
 }
 
 impl Stop {
+    fn new() -> Result<Stop, Error> {
+        Ok(Stop {
+            asked: Arc::default(),
+            keeps: Arc::default(),
+            receiver: waker()?,
+            control: waker()?,
+        })
+    }
+
     fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    fn keeps_sockets(&self) -> bool {
+        self.keeps.load(Ordering::SeqCst)
     }
 
     fn ask(&self) {
@@ -81,14 +108,20 @@ impl Stop {
     }
 }
 
+fn waker() -> Result<Waker, Error> {
+    Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""))
+}
+
 /// The running sockserv.
 pub struct Sensor {
     crew: Crew,
     stop: Stop,
-    /// The sender's: closed when it ends.
-    sent: Receiver<()>,
     sender: sender::Deadline,
-    quit: Receiver<()>,
+    /// What the sender leaves when it ends.
+    left: Receiver<(StreamId, Outgoing)>,
+    /// What the receiver leaves when it ends.
+    sockets: Receiver<Vec<Served>>,
+    asked: Receiver<Cause>,
     status: Status,
     drain: Duration,
 }
@@ -101,74 +134,70 @@ impl Sensor {
     /// The system has no room for a thread or a descriptor.
     pub fn start(inputs: Inputs, config: &SensorConfig) -> Result<Sensor, Error> {
         announce(&inputs, config);
-        let waker =
-            || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
-        let stop = Stop {
-            asked: Arc::default(),
-            receiver: waker()?,
-            control: waker()?,
-        };
+        let stop = Stop::new()?;
         let send_waker = waker()?;
-        let (intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
-        let sockets = config
-            .sockets
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
+        let (mut intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
         let ledger = Ledger::new(stop.control.clone(), send_waker.clone());
-        let status = Status::new(gauge, ledger, sockets);
-        let (quit_send, quit) = unbounded();
-        let (sent_send, sent) = bounded(0);
+        let paths = config.sockets.iter().map(|path| path.display().to_string());
+        let status = Status::new(gauge, ledger, paths.collect());
+        let outgoing = match inputs.carried {
+            Some(carried) => (
+                carried.stream,
+                Outgoing::resume(outlet, &mut intake, carried),
+            ),
+            None => (sender::random_stream()?, Outgoing::new(outlet)),
+        };
+        let (asked_send, asked) = unbounded();
+        let (left_send, left) = bounded(1);
+        let (sockets_send, sockets) = bounded(1);
         let (drops_send, drops) = bounded(dropper::BACKLOG_MAX);
         let deadline = sender::Deadline::new(send_waker.clone());
-
-        let mut crew = Crew::default();
         let dropper = dropper::Dropper::new(config, drops);
-        crew.spawn("sensor-drop", move || dropper.run())?;
         let sender = sender::Sender::new(
             config,
-            Outgoing::new(outlet),
+            outgoing,
             send_waker,
             deadline.clone(),
             status.clone(),
-        )?;
-        crew.spawn("sensor-send", move || {
-            sender.run();
-            drop::<Sender<()>>(sent_send);
-        })?;
-        let controls = Controls::new(config, status.clone(), stop.clone(), quit_send);
+        );
+        let controls = Controls::new(config, status.clone(), stop.clone(), asked_send);
         let (fifo, control_waker) = (inputs.fifo, stop.control.clone());
-        crew.spawn("sensor-ctrl", move || {
-            ctrl::run(fifo, &control_waker, controls)
-        })?;
         let receiver = receiver::Receiver {
             sockets: inputs.sockets,
             link: config.link,
             intake,
-            drops: match config.drops {
-                Drops::Quiet => None,
-                _ => Some(drops_send),
-            },
+            drops: (config.drops != Drops::Quiet).then_some(drops_send),
             status: status.clone(),
             stop: stop.clone(),
         };
-        crew.spawn("sensor-recv", move || receiver.run())?;
+        let mut crew = Crew::default();
+        crew.spawn("sensor-drop", move || dropper.run())?;
+        // An error of these two: nobody wants to know what they leave.
+        crew.spawn("sensor-send", move || drop(left_send.send(sender.run())))?;
+        crew.spawn("sensor-ctrl", move || {
+            ctrl::run(fifo, &control_waker, controls)
+        })?;
+        crew.spawn("sensor-recv", move || {
+            drop(sockets_send.send(receiver.run()))
+        })?;
+        let drain = config.drain;
         Ok(Sensor {
             crew,
             stop,
-            sent,
             sender: deadline,
-            quit,
+            left,
+            sockets,
+            asked,
             status,
-            drain: config.drain,
+            drain,
         })
     }
 
-    /// Waits for a reason to stop, and names it.
-    pub fn wait(&self, signals: &Signals) -> &'static str {
+    /// Waits for a reason to stop or restart.
+    pub fn wait(&self, signals: &Signals) -> Cause {
         select! {
-            recv(signals.caught) -> signal => signal.unwrap_or("no signals any more"),
-            recv(self.quit) -> _ => "quit, from the control FIFO",
+            recv(signals.caught) -> cause => cause.unwrap_or(Cause::Stop("no signals any more")),
+            recv(self.asked) -> cause => cause.unwrap_or(Cause::Stop("no control thread any more")),
         }
     }
 
@@ -176,16 +205,72 @@ impl Sensor {
     pub fn stop(self) -> String {
         self.sender.set(Instant::now() + self.drain);
         self.stop.ask();
-        // An error is the sender's end of the channel, dropped: it has sent all or has reached its deadline.
-        let _ = self.sent.recv_timeout(self.drain + END_SECS_MAX);
+        // An error: it is still busy, which the crew tells.
+        let _ = self.left.recv_timeout(self.drain + END_SECS_MAX);
+        let status = self.join();
+        for line in status.left_behind() {
+            crate::warning!("{line}");
+        }
+        status.final_line()
+    }
+
+    fn join(self) -> Status {
         let left = self.crew.join_until(Instant::now() + END_SECS_MAX);
         if !left.is_empty() {
             crate::warning!("left behind, still busy: {}", left.join(", "));
         }
-        for line in self.status.left_behind() {
-            crate::warning!("{line}");
-        }
-        self.status.final_line()
+        self.status
+    }
+
+    /// Ends the threads at once, and gives all that is not acknowledged, and the open sockets, to the program that
+    /// `restart` executes. Returns only when that failed: then with what a new `start` goes on with.
+    ///
+    /// # Errors
+    ///
+    /// A thread did not end, so that nothing could be carried over; or the FIFO cannot be made again.
+    pub fn restart(self, restart: &Restart, config: &SensorConfig) -> Result<Inputs, Error> {
+        self.sender.set(Instant::now());
+        self.stop.keeps.store(true, Ordering::SeqCst);
+        self.stop.ask();
+        let busy = |what: &str| {
+            Error::start(
+                "cannot restart",
+                format!("thread {what} does not end"),
+                "start it again",
+            )
+        };
+        let (stream, outgoing) = self
+            .left
+            .recv_timeout(HALT_SECS_MAX)
+            .map_err(|_| busy("sensor-send"))?;
+        let sockets = self
+            .sockets
+            .recv_timeout(HALT_SECS_MAX)
+            .map_err(|_| busy("sensor-recv"))?;
+        let status = self.join();
+        crate::notice!("{}", status.final_line());
+        let (acknowledged, chunks) = outgoing.carry(&status);
+        let leave = |served: Served| served.leave();
+        let sockets: Vec<_> = sockets
+            .into_iter()
+            .map(leave)
+            .collect::<Result<_, _>>()
+            .map_err(|error| {
+                Error::start(
+                    "cannot leave the alert sockets open",
+                    error,
+                    "start it again",
+                )
+            })?;
+        let carried = Carried {
+            stream,
+            acknowledged,
+            sockets,
+            chunks,
+        };
+        let Err(error) = restart.execute(&carried.encode());
+        crate::err!("{error}");
+        Inputs::open(config, Some(carried))
     }
 }
 

@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::carried::{Carried, CarriedChunk};
 use super::status::Status;
-use crate::buffer::{Chunk, Outlet, Taken};
+use crate::buffer::{Chunk, Intake, Outlet, Taken};
 use crate::wire::item;
 use std::collections::VecDeque;
 
@@ -56,6 +57,97 @@ impl Outgoing {
             acknowledged: 0,
             next: 1,
         }
+    }
+
+    /// Goes on where the program before this one stood. What was sent keeps its number; what was not goes into the
+    /// buffer again.
+    pub(super) fn resume(outlet: Outlet, intake: &mut Intake, carried: Carried) -> Outgoing {
+        let mut outgoing = Outgoing::new(outlet);
+        outgoing.acknowledged = carried.acknowledged;
+        outgoing.next = carried.acknowledged + 1;
+        for carried in carried.chunks {
+            match carried {
+                CarriedChunk::Unsent(chunk) => intake.push_all(chunk.items()),
+                CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: false,
+                } => {
+                    outgoing.next = first;
+                    outgoing.depart(chunk, false);
+                }
+                CarriedChunk::Sent {
+                    first,
+                    chunk,
+                    alerts: true,
+                } => {
+                    outgoing.next = first;
+                    // Through the buffer, so that it counts them.
+                    intake.push_all(chunk.items());
+                    while let Taken::Chunk(chunk) = outgoing.outlet.take() {
+                        outgoing.depart(chunk, true);
+                    }
+                    // A part of the first chunk may be acknowledged: it was not to be counted.
+                    let known = outgoing
+                        .acknowledged
+                        .saturating_sub(first - 1)
+                        .min(u64::from(chunk.len()));
+                    outgoing.outlet.acknowledge(known);
+                }
+            }
+        }
+        outgoing.most_sent = outgoing.in_flight.len();
+        outgoing
+    }
+
+    /// Everything that is not acknowledged, for the program that follows this one. The receiver has ended.
+    pub(super) fn carry(mut self, status: &Status) -> (u64, Vec<CarriedChunk>) {
+        let losses = status.shared.ledger.take_losses();
+        let mut bytes = Vec::new();
+        losses
+            .iter()
+            .for_each(|loss| item::put_loss(&mut bytes, loss));
+        // What was never sent has no number that anybody knows: the losses go in front of it.
+        let unsent: Vec<InFlight> = self.in_flight.drain(self.most_sent..).collect();
+        self.next = unsent.first().map_or(self.next, |first| first.first);
+        if !losses.is_empty() {
+            self.depart(Chunk::of(bytes), false);
+        }
+        let mut chunks: Vec<CarriedChunk> = Vec::new();
+        for InFlight {
+            first,
+            chunk,
+            counted,
+        } in self.in_flight.drain(..)
+        {
+            chunks.push(CarriedChunk::Sent {
+                first,
+                chunk,
+                alerts: counted,
+            });
+        }
+        for InFlight { chunk, counted, .. } in unsent {
+            match counted {
+                true => chunks.push(CarriedChunk::Unsent(chunk)),
+                false => {
+                    let first = self.next;
+                    self.next += u64::from(chunk.len());
+                    let at = chunks
+                        .iter()
+                        .position(|chunk| matches!(chunk, CarriedChunk::Unsent(_)));
+                    let losses = CarriedChunk::Sent {
+                        first,
+                        chunk,
+                        alerts: false,
+                    };
+                    chunks.insert(at.unwrap_or(chunks.len()), losses);
+                }
+            }
+        }
+        while let Taken::Chunk(chunk) = self.outlet.take() {
+            chunks.push(CarriedChunk::Unsent(chunk));
+        }
+        (self.acknowledged, chunks)
     }
 
     /// On a new connection everything that is not acknowledged goes out again.

@@ -33,7 +33,8 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn run(mut self) {
+    /// Takes alerts until it is asked to stop. The sockets, for a restart.
+    pub(super) fn run(mut self) -> Vec<Served> {
         let sockets = std::mem::take(&mut self.sockets);
         let stop = self.stop.receiver.clone();
         let mut hand = Hand::default();
@@ -49,10 +50,14 @@ impl Receiver {
                 }
             }
         }
+        if self.stop.keeps_sockets() {
+            return sockets; // What they queue is for the program that follows.
+        }
         sockets.iter().for_each(Served::unlink);
         for (number, socket) in sockets.iter().enumerate() {
             self.turn(&mut hand, socket, number, LAST_DATAGRAMS);
         }
+        sockets
     }
 
     /// Takes what is there, up to `most` datagrams.

@@ -90,15 +90,15 @@ enum Ended {
 impl Sender {
     pub(super) fn new(
         config: &SensorConfig,
-        outgoing: Outgoing,
+        (stream, outgoing): (StreamId, Outgoing),
         waker: Waker,
         deadline: Deadline,
         status: Status,
-    ) -> Result<Sender, Error> {
-        Ok(Sender {
+    ) -> Sender {
+        Sender {
             server: config.server.clone(),
             sensor: config.sensor.clone(),
-            stream: random_stream()?,
+            stream,
             waker,
             deadline,
             status,
@@ -107,10 +107,11 @@ impl Sender {
             lost: None,
             told_away: false,
             retry: RETRY_FIRST,
-        })
+        }
     }
 
-    pub(super) fn run(mut self) {
+    /// Sends until the deadline, or until all is acknowledged and nothing more comes. What is left, and of which stream.
+    pub(super) fn run(mut self) -> (StreamId, Outgoing) {
         while !self.deadline.is_over() {
             match self.connect_and_send() {
                 Ended::Stopped => break,
@@ -124,6 +125,7 @@ impl Sender {
         }
         let unconfirmed = self.outgoing.unconfirmed();
         self.status.shared.unconfirmed.store(unconfirmed, Relaxed);
+        (self.stream, self.outgoing)
     }
 
     /// Tells of a lost connection once, again when the reason is another or alerts begin to wait, and now and then.
@@ -204,7 +206,7 @@ impl Sender {
             Err(lost) => Ended::Lost(lost.to_string()),
         };
         if matches!(ended, Ended::Stopped) {
-            connection.queue(&Frame::Bye("sockserv stops"));
+            connection.queue(&Frame::Bye("sockserv stops or restarts"));
             connection.close(CLOSE_SECS_MAX);
         }
         ended
@@ -387,7 +389,7 @@ impl Line {
     }
 }
 
-fn random_stream() -> Result<StreamId, Error> {
+pub(super) fn random_stream() -> Result<StreamId, Error> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut id))

@@ -8,6 +8,7 @@ use crate::alert::Ids;
 use crate::buffer::{Counts, Gauge, Water};
 use crate::ctrl::{self, Command, Controlled, Periodic};
 use crate::options::SensorConfig;
+use crate::process::Cause;
 use crossbeam_channel::Sender;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -104,7 +105,7 @@ impl Status {
 pub(super) struct Controls {
     status: Status,
     stop: Stop,
-    quit: Sender<()>,
+    asked: Sender<Cause>,
     stats: Periodic,
     /// The numbers of the last line, for the brackets.
     before: Counts,
@@ -112,11 +113,16 @@ pub(super) struct Controls {
 }
 
 impl Controls {
-    pub(super) fn new(config: &SensorConfig, status: Status, stop: Stop, quit: Sender<()>) -> Self {
+    pub(super) fn new(
+        config: &SensorConfig,
+        status: Status,
+        stop: Stop,
+        asked: Sender<Cause>,
+    ) -> Self {
         Controls {
             status,
             stop,
-            quit,
+            asked,
             stats: Periodic::new(config.stats_every),
             before: Counts::default(),
             told_first: Default::default(),
@@ -166,9 +172,16 @@ impl Controlled for Controls {
             Command::Stats => self.stats_line(),
             Command::High(high) => set_water(&self.status.gauge, Some(high), None),
             Command::Low(low) => set_water(&self.status.gauge, None, Some(low)),
+            Command::Restart => {
+                // An error: it is stopping already.
+                let _ = self
+                    .asked
+                    .send(Cause::Restart("restart, from the control FIFO"));
+                String::new() // The main thread says it.
+            }
             Command::Quit => {
                 // An error: it is stopping already.
-                let _ = self.quit.send(());
+                let _ = self.asked.send(Cause::Stop("quit, from the control FIFO"));
                 String::new() // The main thread says it.
             }
         }
