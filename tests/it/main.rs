@@ -20,6 +20,8 @@ mod outage;
 mod pipeline;
 mod pressure;
 mod program;
+mod readme_ctrl;
 mod serial;
 mod site;
 mod tables;
+mod takeover;
