@@ -16,6 +16,7 @@ mod database;
 mod drops;
 mod listener;
 mod losses;
+mod options;
 mod outage;
 mod pipeline;
 mod pressure;

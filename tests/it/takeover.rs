@@ -181,10 +181,10 @@ fn a_database_of_barnyard2_and_base_is_taken_over() {
         assert_eq!(site.database.number(last), 47);
         let instant = site.database.instant("timestamp");
         assert_eq!(
-            site.database.lines(&format!(
+            site.database.lines(
                 "SELECT cid, sensor, interface, gid, sig_sid, rev, priority, message, src, dst, proto, sport, dport,
                  icmp_type, icmp_code, payload_len, payload FROM alerts WHERE cid <> 45 ORDER BY sid, cid"
-            )),
+            ),
             [
                 "9|south|eth0|1|77|0|1|old rule|-|-|-|-|-|-|-|-|-",
                 "40|sensor|eth1|1|77|0|1|old rule|192.0.2.1|255.255.255.255|6|99|100|-|-|2|4142",
