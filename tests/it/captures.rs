@@ -135,6 +135,12 @@ fn stops_with(sockserv: &mut Program, count: usize, others: usize) {
     );
 }
 
+/// What is stored of this sensor agrees with the table of the capture.
+pub(crate) fn sensor_agrees(database: &Database, sensor: &str, capture: &str) {
+    sensor_has_alerts(database, sensor, alerts_in(capture));
+    all_agree(capture, &stored(database, sensor));
+}
+
 fn all_agree(name: &str, alerts: &[Seen]) {
     let sender = Sender::of(name);
     let rows = expected(name);

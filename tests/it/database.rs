@@ -54,6 +54,30 @@ impl Database {
         }
     }
 
+    /// Runs SQL that changes something.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self {
+            Database::Sqlite(path) => rusqlite::Connection::open(path)
+                .and_then(|connection| connection.execute_batch(sql))
+                .expect(sql),
+            Database::Postgres(url) => postgres::Client::connect(url, postgres::NoTls)
+                .and_then(|mut client| client.batch_execute(sql))
+                .expect(sql),
+        }
+    }
+
+    /// The columns of each row with `|` between them; NULL is `-`.
+    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+        let line = |row: &Row| {
+            let cells: Vec<&str> = row
+                .iter()
+                .map(|cell| cell.as_deref().unwrap_or("-"))
+                .collect();
+            cells.join("|")
+        };
+        self.query(sql).iter().map(line).collect()
+    }
+
     /// Nobody else can write to this SQLite database until the lock is dropped.
     pub(crate) fn locked(&self) -> rusqlite::Connection {
         let Database::Sqlite(path) = self else {

@@ -1,22 +1,10 @@
 //! What is lost is told, and recorded in the database, whatever happens to the record itself.
 
 use crate::client::Client;
-use crate::database::{BOTH, Database, Kind};
+use crate::database::{BOTH, Kind};
 use crate::site::Site;
 use flop::wire::{Loss, item};
 use nix::sys::signal::Signal;
-
-/// Runs SQL that changes something.
-fn execute(database: &Database, sql: &str) {
-    match database {
-        Database::Sqlite(path) => rusqlite::Connection::open(path)
-            .and_then(|connection| connection.execute_batch(sql))
-            .expect(sql),
-        Database::Postgres(url) => postgres::Client::connect(url, postgres::NoTls)
-            .and_then(|mut client| client.batch_execute(sql))
-            .expect(sql),
-    }
-}
 
 fn losses(site: &Site) -> i64 {
     site.database
@@ -72,15 +60,14 @@ fn a_loss_that_the_database_refuses_waits_until_it_is_taken() {
     let mut site = Site::new(Kind::Sqlite);
     site.ids_sends_alerts(1..=1);
     site.database.has_alerts(1);
-    execute(
-        &site.database,
+    site.database.execute(
         "CREATE TRIGGER no_loss BEFORE INSERT ON flop_loss BEGIN SELECT raise(ABORT, 'not here'); END",
     );
     site.ids_sends([b"no alert at all"]);
     site.servsock().says("not here");
     let workers = site.servsock().children();
     site.ids_sends_alerts(2..=3);
-    execute(&site.database, "DROP TRIGGER no_loss");
+    site.database.execute("DROP TRIGGER no_loss");
     site.database_gets(1..=3);
     site.servsock()
         .says("the database takes alerts again, after");
@@ -97,16 +84,13 @@ fn an_alert_that_the_database_refuses_is_recorded_and_the_others_are_stored() {
         site.ids_sends_alerts(1..=1);
         site.database.has_alerts(1);
         let bad = "ip_src = 167772160 + 250";
-        execute(
-            &site.database,
-            &match kind {
-                Kind::Sqlite => format!(
-                    "CREATE TRIGGER bad BEFORE INSERT ON iphdr WHEN NEW.{bad} \
+        site.database.execute(&match kind {
+            Kind::Sqlite => format!(
+                "CREATE TRIGGER bad BEFORE INSERT ON iphdr WHEN NEW.{bad} \
                      BEGIN SELECT raise(ABORT, 'bad one'); END"
-                ),
-                Kind::Postgres => format!("ALTER TABLE iphdr ADD CONSTRAINT bad CHECK (NOT {bad})"),
-            },
-        );
+            ),
+            Kind::Postgres => format!("ALTER TABLE iphdr ADD CONSTRAINT bad CHECK (NOT {bad})"),
+        });
         site.ids_sends_alerts(2..=500);
         site.database.has_alerts(499);
         site.stop();
