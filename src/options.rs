@@ -288,40 +288,11 @@ impl Servsock {
     }
 }
 
-/// Receives what sockserv dropped, and prints it.
-#[derive(Debug, Parser)]
-#[command(
-    name = "drop",
-    version,
-    disable_version_flag = true,
-    max_term_width = 100
-)]
-pub struct Drop {
-    /// Unix datagram socket to make; sockserv's -D names the same
-    #[arg(short = 's', long, value_name = "SOCKET", default_value = "/tmp/drop")]
-    pub socket: PathBuf,
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
-}
-
-impl Drop {
-    /// Checks all values.
-    ///
-    /// # Errors
-    ///
-    /// A sentence about the first that is refused.
-    pub fn validate(self) -> Result<PathBuf, Error> {
-        check_socket_path(&self.socket)?;
-        Ok(self.socket)
-    }
-}
-
 fn water(high: u64, low: u64) -> Result<Water, Error> {
     Water::new(high, low).map_err(Error::Usage)
 }
 
-fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {
+pub(crate) fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {
     let bytes = path.as_os_str().len();
     match bytes {
         0 => Err(Error::Usage("an empty path is no socket".to_owned())),
@@ -341,7 +312,7 @@ fn first_twice(paths: &[PathBuf]) -> Option<&PathBuf> {
         .or_else(|| first_twice(before))
 }
 
-fn host_name() -> Result<String, Error> {
+pub(crate) fn host_name() -> Result<String, Error> {
     let name = nix::unistd::gethostname().map_err(|errno| {
         Error::start(
             "cannot ask for the host name",
@@ -368,7 +339,6 @@ mod tests {
     fn the_option_structs_are_sound() {
         Sockserv::command().debug_assert();
         Servsock::command().debug_assert();
-        Drop::command().debug_assert();
     }
 
     #[test]
