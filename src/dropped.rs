@@ -352,7 +352,7 @@ mod tests {
             (record.sid, record.sensor_sid, record.cid),
             (Some(1), Some(3), Some(99))
         );
-        assert_eq!((record.src, record.time_us()), (None, None));
+        assert_eq!((record.time_us(), record.src), (None, None));
     }
 
     #[test]

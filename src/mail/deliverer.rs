@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::batch::Batch;
-use super::digest::{self, Digest};
+use super::digest::{self, Digest, plural};
 use super::names::{self, Names};
 use super::options::{Config, Way};
 use super::smtp::Smtp;
@@ -36,6 +36,8 @@ pub(super) struct Deliverer {
     failed: u64,
     /// Enough alerts came while a mail was on its way.
     enough: bool,
+    /// The last try had no more time to end.
+    hanging: bool,
     ending: bool,
 }
 
@@ -71,20 +73,22 @@ impl Deliverer {
             held: Batch::new(config.waiting),
             failed: 0,
             enough: false,
+            hanging: false,
             ending: false,
         })
     }
 
     pub(super) fn run(mut self) {
         let mut look = Instant::now() + self.config.delay;
-        while !self.ending {
+        loop {
             match self.woken.recv_deadline(look) {
                 // While a try is due later, alerts only come to what waits.
                 Ok(()) if self.failed > 0 => continue,
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.ending = true,
             }
-            if !self.tell() {
+            let last = self.ending; // Not if that comes to be during the telling: then more may wait.
+            if !self.tell() || last {
                 return;
             }
             let pause = match (self.failed, std::mem::take(&mut self.enough)) {
@@ -120,7 +124,7 @@ impl Deliverer {
             Way::Exec { .. } => Job::Exec(lines(&self.held)),
             Way::Mail(_) | Way::Print => Job::Mail(self.digest()),
         };
-        if self.jobs.try_send(job).is_err() {
+        if self.hanging || self.jobs.try_send(job).is_err() {
             return Err("the try before hangs still".to_owned());
         }
         while !self.ending {
@@ -139,6 +143,7 @@ impl Deliverer {
             .recv_deadline(stop_at.unwrap_or_else(Instant::now));
         let seconds = self.config.drain.as_secs();
         result.unwrap_or_else(|_| {
+            self.hanging = true; // What it answers one day is not about what is told from now on.
             Err(format!(
                 "no answer within {seconds} s after the signal to stop (--drain)"
             ))
@@ -177,9 +182,10 @@ impl Deliverer {
                 "the mail server refused a recipient, the others got the mail: {recipient}"
             );
         }
+        let alerts = plural(alerts, "alert");
         match self.failed {
-            0 => crate::info!("told {alerts} alerts"),
-            failed => crate::notice!("told {alerts} alerts, after {failed} failed tries"),
+            0 => crate::info!("told {alerts}"),
+            failed => crate::notice!("told {alerts}, after {failed} failed tries"),
         }
         self.failed = 0;
     }
@@ -187,16 +193,19 @@ impl Deliverer {
     /// `false` when that is the end.
     fn did_not_succeed(&mut self, reason: &str) -> bool {
         self.failed += 1;
-        let (alerts, failed) = (size(&self.held), self.failed);
+        if self.ending {
+            self.held.absorb(self.shared.take(self.config.waiting)); // All there is, for the last word.
+        }
+        let (alerts, failed) = (plural(size(&self.held), "alert"), self.failed);
         if !self.ending && failed < self.config.tries {
             crate::warning!(
-                "cannot tell {alerts} alerts: {reason}; try {failed} of {}, the next in {} s",
+                "cannot tell {alerts}: {reason}; try {failed} of {}, the next in {} s",
                 self.config.tries,
                 self.config.retry.as_secs()
             );
             return true;
         }
-        let tried = format!("cannot tell {alerts} alerts, tried {failed} times");
+        let tried = format!("cannot tell {alerts}, tries: {failed}");
         match self.config.kind {
             Kind::Drop => {
                 crate::err!("{tried}: {reason}; they are printed instead");

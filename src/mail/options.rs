@@ -270,7 +270,7 @@ pub fn command(kind: Kind) -> clap::Command {
     Options::command()
         .name(kind.name())
         .about(about)
-        .mut_arg("socket", |arg| arg.default_value(socket))
+        .mut_arg("socket", |arg| arg.required(false).default_value(socket))
 }
 
 /// Checks all values.

@@ -55,9 +55,13 @@ fn work(kind: Kind, line: CommandLine) -> Result<(), Error> {
     let signals = Signals::install()?;
     let mut mailer = Mailer::start(inputs, &config)?;
     crate::notice!("ready: {config}");
-    let cause = mailer.wait(&signals)?;
-    crate::notice!("stopping: {cause}");
-    crate::notice!("stopped: {}", mailer.stop()?);
+    let cause = mailer.wait(&signals);
+    if let Ok(signal) = &cause {
+        crate::notice!("stopping: {signal}");
+    }
+    let stopped = mailer.stop(); // In any case: the socket is to be removed.
+    cause?;
+    crate::notice!("stopped: {}", stopped?);
     Ok(())
 }
 
