@@ -180,6 +180,21 @@ fn the_socket_is_read_while_the_mail_server_hangs() {
 }
 
 #[test]
+fn alert_counts_also_what_came_while_the_mail_server_hung() {
+    let server = Bad::start("MAIL", Deed::Hang);
+    let port = server.port.clone();
+    let args = format!("-S 127.0.0.1 -r root -d x -L 1 --mail-timeout 60 --drain 1 -p {port}");
+    let mut alert = Program::start("alert", &args.split(' ').collect::<Vec<_>>());
+    alert.send(&record(1, 1, "begin"));
+    crate::program::wait_for("connection", || {
+        (server.connections.load(SeqCst) == 1).then_some(())
+    });
+    (0..4).for_each(|n| alert.send(&record(n, 1, "more")));
+    assert_eq!(alert.stop(), 1);
+    alert.wait_until_it_says("cannot tell 5 alerts, tries: 1");
+}
+
+#[test]
 fn a_test_says_what_the_server_answers() {
     for (at, deed, answer) in DEEDS {
         if !matches!(at, "" | "EHLO") {

@@ -172,6 +172,31 @@ fn a_program_gets_the_records_line_by_line() {
 }
 
 #[test]
+fn what_comes_while_the_last_alerts_are_told_is_told_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, go) = (folder.path().join("told"), folder.path().join("go"));
+    let wait = format!("while ! [ -e {} ]; do sleep 0.01; done", go.display());
+    let program = script(folder.path(), &format!("cat >> {}; {wait}", told.display()));
+    let mut alert = Program::start("alert", &["--exec", &program, "-L", "1", "--drain", "20"]);
+    let lines = || fs::read_to_string(&told).map_or(0, |told| told.lines().count());
+    alert.send(&record(10, 1, "one"));
+    wait_for("first alert", || (lines() == 1).then_some(()));
+    alert.send(&record(11, 1, "two"));
+    alert.terminate();
+    wait_for("removal of the socket", || {
+        (!alert.socket().exists()).then_some(())
+    });
+    fs::write(&go, "").unwrap();
+    assert_eq!(
+        alert.wait_until_it_ends().code(),
+        Some(0),
+        "{}",
+        alert.said()
+    );
+    assert_eq!(lines(), 2);
+}
+
+#[test]
 fn a_program_that_hangs_is_killed_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");

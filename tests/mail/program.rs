@@ -121,9 +121,13 @@ impl Program {
 
     /// SIGTERM, and its exit code.
     pub(crate) fn stop(&mut self) -> i32 {
+        self.terminate();
+        self.wait_until_it_ends().code().unwrap_or(-1)
+    }
+
+    pub(crate) fn terminate(&self) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.wait_until_it_ends().code().unwrap_or(-1)
     }
 
     /// Its resident memory in KiB.
