@@ -63,15 +63,15 @@ pub struct Options {
     /// Test the configuration, the socket and the mail server, and end
     #[arg(short = 'T', long)]
     pub test: bool,
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     mail: MailOptions,
     #[command(flatten)]
     exec: ExecOptions,
     #[command(flatten)]
     daemon: DaemonOptions,
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
 }
 
 #[derive(Debug, clap::Args)]
