@@ -36,6 +36,8 @@ pub mod central;
 pub mod mail;
 pub mod sensor;
 
+pub mod config;
+pub mod daemon;
 pub mod dropped;
 pub mod error;
 pub mod keywords;

@@ -1,96 +1,293 @@
-//! The records of dropped alerts, as they come out of a datagram socket -> what a person reads. For now they are
-//! printed; one mail for many of them comes next.
+//! `drop` and `alert`: the records of alerts, as they come out of a datagram socket -> one mail for many of them, or a
+//! program's standard input.
+//!
+//! ```text
+//! socket -> thread mail-recv: read, count -> Waiting -> thread mail-deliver -> thread mail-send -> mail server
+//! ```
+//!
+//! - The socket is always read: its writers (sockserv, servsock) never wait for a mail server.
+//! - What waits is bounded (`batch`): singly up to a limit, beyond it counted by rule. Nothing is left out of the counts.
+//! - A mail that failed is not tried again as it was: the next one tells all that waits by then.
 
 #![forbid(unsafe_code)]
+
+pub mod batch;
+mod deliverer;
+pub mod digest;
+mod exec;
+mod names;
+pub mod options;
+pub mod program;
+mod receiver;
+mod smtp;
 
 use crate::crew::Crew;
 use crate::dgram::Served;
 use crate::error::Error;
-use crate::net;
+use crate::log::Limiter;
 use crate::process::{Cause, Signals};
 use crate::wake::Waker;
+use batch::Batch;
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use deliverer::Deliverer;
+use nix::unistd::{AccessFlags, access};
+use options::{Config, Way};
+use smtp::Smtp;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A record is some hundred bytes; what is longer is shown cut.
-const RECORD_BYTES_MAX: usize = 16 << 10;
+/// After the last try a thread has nothing to wait for.
+const JOIN_GRACE: Duration = Duration::from_secs(1);
 
-/// The socket, before the thread starts.
-pub struct Printer {
+/// Which of the two programs this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Prints what it cannot mail: nobody else has it.
+    Drop,
+    /// Ends with an error when it cannot mail: the alerts are in the database.
+    Alert,
+}
+
+impl Kind {
+    /// The program's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Drop => "drop",
+            Kind::Alert => "alert",
+        }
+    }
+}
+
+/// What can be refused at the start: socket, certificates, password.
+pub struct Inputs {
     socket: Served,
+    smtp: Option<Smtp>,
 }
 
-/// The running drop.
-pub struct Running {
+/// The running program.
+pub struct Mailer {
     crew: Crew,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     waker: Waker,
-    records: Arc<AtomicU64>,
+    config: Config,
+    gave_up: Receiver<Error>,
+    refusals: Receiver<()>,
+    limiter: Limiter,
+    told_refused: u64,
 }
 
-impl Printer {
-    /// Binds the socket.
+/// What the threads share.
+struct Shared {
+    /// Held for an addition or an exchange, never across a read, a write or a line.
+    waiting: Mutex<Waiting>,
+    /// Set once: until then everything must have been told.
+    stop_at: OnceLock<Instant>,
+    counts: Counts,
+}
+
+struct Waiting {
+    batch: Batch,
+    last_refusal: String,
+}
+
+#[derive(Default)]
+struct Counts {
+    records: AtomicU64,
+    refused: AtomicU64,
+    mailed: AtomicU64,
+    deliveries: AtomicU64,
+    printed: AtomicU64,
+}
+
+impl Inputs {
+    /// Makes the socket and reads the files; connects nowhere.
     ///
     /// # Errors
     ///
-    /// As `Served::bind`.
-    pub fn open(path: &Path) -> Result<Printer, Error> {
-        Ok(Printer {
-            socket: Served::bind("drop socket", path)?,
+    /// As `Served::bind`; a file cannot be taken.
+    pub fn open(config: &Config) -> Result<Inputs, Error> {
+        let smtp = match &config.way {
+            Way::Mail(mail) => Some(Smtp::new(mail)?),
+            Way::Exec { program, .. } => {
+                check_program(program)?;
+                None
+            }
+            Way::Print => None,
+        };
+        Ok(Inputs {
+            socket: Served::bind(&format!("{} socket", config.kind.name()), &config.socket)?,
+            smtp,
         })
     }
 
-    /// Starts the thread.
+    /// Asks the mail server whether it would take a mail.
+    ///
+    /// # Errors
+    ///
+    /// What it answers.
+    pub fn test(&self) -> Result<(), Error> {
+        let Some(smtp) = &self.smtp else {
+            return Ok(());
+        };
+        let failed = |answer| Error::start("cannot use the mail server", answer, "");
+        smtp.test().map_err(failed)
+    }
+}
+
+fn check_program(program: &Path) -> Result<(), Error> {
+    access(program, AccessFlags::X_OK).map_err(|errno| {
+        let tried = format!("cannot run program {}", program.display());
+        Error::start(
+            tried,
+            errno.desc(),
+            "it must be a path to an executable file",
+        )
+    })
+}
+
+impl Mailer {
+    /// Starts the threads.
     ///
     /// # Errors
     ///
     /// The system has no room for a thread or a descriptor.
-    pub fn start(self) -> Result<Running, Error> {
+    pub fn start(inputs: Inputs, config: &Config) -> Result<Mailer, Error> {
         let waker =
             Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""))?;
-        let mut running = Running {
-            crew: Crew::default(),
-            stop: Arc::default(),
+        let shared = Arc::new(Shared::new(config.waiting));
+        let (wake, woken) = bounded(1);
+        let (refused, refusals) = bounded(1);
+        let (give_up, gave_up) = bounded(1);
+        let mut crew = Crew::default();
+        let deliverer = Deliverer::new(config, &shared, woken, give_up, inputs.smtp, &mut crew)?;
+        crew.spawn("mail-deliver", move || deliverer.run())?;
+        let receiver = receiver::Receiver {
+            socket: inputs.socket,
             waker: waker.clone(),
-            records: Arc::default(),
+            shared: Arc::clone(&shared),
+            wake,
+            refused,
+            level: match config.way {
+                Way::Print => 1, // Each at once.
+                Way::Mail(_) | Way::Exec { .. } => config.level,
+            },
         };
-        let (stop, records) = (Arc::clone(&running.stop), Arc::clone(&running.records));
-        running.crew.spawn("drop-print", move || {
-            print_all(&self.socket, &waker, &stop, &records)
-        })?;
-        Ok(running)
+        crew.spawn("mail-recv", move || receiver.run())?;
+        Ok(Mailer {
+            crew,
+            shared,
+            waker,
+            config: config.clone(),
+            gave_up,
+            refusals,
+            limiter: Limiter::default(),
+            told_refused: 0,
+        })
     }
-}
 
-impl Running {
-    /// Waits for a reason to stop, and names it.
-    pub fn wait(&self, signals: &Signals) -> &'static str {
-        match signals.caught.recv() {
-            Ok(Cause::Stop(cause) | Cause::Restart(cause)) => cause,
-            Err(_) => "no signals any more",
+    /// Waits for a reason to stop, and names it; tells refused datagrams meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `alert` has used up its tries.
+    pub fn wait(&mut self, signals: &Signals) -> Result<Cause, Error> {
+        loop {
+            let due = self.limiter.next_due().map_or_else(never, at);
+            select! {
+                recv(signals.caught) -> cause => {
+                    return Ok(cause.unwrap_or(Cause::Stop("no signals any more")));
+                }
+                recv(self.gave_up) -> error => match error {
+                    Ok(error) => return Err(error),
+                    Err(_) => return Ok(Cause::Stop("nobody delivers any more")),
+                },
+                recv(self.refusals) -> _ => {}
+                recv(due) -> _ => {}
+            }
+            self.tell_refused();
         }
     }
 
-    /// Ends the thread. The final count.
-    pub fn stop(self) -> String {
-        self.stop.store(true, Ordering::SeqCst);
+    /// Ends the threads, after a last try to tell what waits. The final counts.
+    ///
+    /// # Errors
+    ///
+    /// `alert` could not tell all.
+    pub fn stop(mut self) -> Result<String, Error> {
+        let deadline = Instant::now() + self.config.drain;
+        let _ = self.shared.stop_at.set(deadline); // Only here.
         self.waker.wake();
-        self.crew
-            .join_until(Instant::now() + Duration::from_secs(2));
-        format!("{} records came", self.records.load(Ordering::SeqCst))
+        self.tell_refused();
+        let left = self.crew.join_until(deadline + JOIN_GRACE);
+        match self.gave_up.try_recv() {
+            Ok(error) => Err(error),
+            Err(_) if left.iter().any(|name| name == "mail-deliver") => Err(Error::start(
+                "cannot tell what waits",
+                "the output takes nothing",
+                "look at what reads it",
+            )),
+            Err(_) => Ok(self.shared.counts.line()),
+        }
+    }
+
+    fn tell_refused(&mut self) {
+        let refused = self.shared.counts.refused.load(Relaxed);
+        self.limiter.add(refused - self.told_refused);
+        self.told_refused = refused;
+        if let Some(count) = self.limiter.due(Instant::now()) {
+            let last = self.shared.lock().last_refusal.clone();
+            crate::warning!(
+                "{count} datagrams on {} were no records and are left out, the last: {last}",
+                self.config.socket.display()
+            );
+        }
     }
 }
 
-fn print_all(socket: &Served, waker: &Waker, stop: &AtomicBool, records: &AtomicU64) {
-    let mut buffer = vec![0; RECORD_BYTES_MAX];
-    while !stop.load(Ordering::SeqCst) {
-        let _ = net::poll(&mut [net::readable(socket), net::readable(waker)], None);
-        while let Ok(bytes) = socket.receive(&mut buffer) {
-            records.fetch_add(1, Ordering::SeqCst);
-            let record = String::from_utf8_lossy(&buffer[..bytes.min(RECORD_BYTES_MAX)]);
-            crate::info!("{}", record.trim_end());
+impl Shared {
+    fn new(singles_max: usize) -> Shared {
+        Shared {
+            waiting: Mutex::new(Waiting {
+                batch: Batch::new(singles_max),
+                last_refusal: String::new(),
+            }),
+            stop_at: OnceLock::new(),
+            counts: Counts::default(),
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A panic in a thread ends the process anyway.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, which from now on is nothing.
+    fn take(&self, singles_max: usize) -> Batch {
+        std::mem::replace(&mut self.lock().batch, Batch::new(singles_max))
+    }
+}
+
+impl Counts {
+    fn line(&self) -> String {
+        format!(
+            "{} records came, {} alerts told in {} deliveries, {} alerts printed, {} datagrams refused",
+            self.records.load(Relaxed),
+            self.mailed.load(Relaxed),
+            self.deliveries.load(Relaxed),
+            self.printed.load(Relaxed),
+            self.refused.load(Relaxed)
+        )
+    }
+}
+
+/// Alerts of a batch, singly told or only counted.
+fn size(batch: &Batch) -> u64 {
+    batch.alerts().saturating_add(batch.summed())
+}
+
+/// A wake-up that is on its way already says the same.
+fn nudge(to: &Sender<()>) {
+    let _ = to.try_send(());
 }

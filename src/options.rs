@@ -4,6 +4,8 @@
 
 use crate::alert::SensorName;
 use crate::buffer::Water;
+use crate::config::Keyword;
+use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
 use crate::ids::LinkType;
 use crate::store::Url;
@@ -22,7 +24,7 @@ const STATS_SECS_MAX: u64 = 86_400;
 const DRAIN_SECS_MAX: u64 = 3_600;
 
 /// Takes the alerts of the IDS on this sensor and ships them to servsock.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     name = "sockserv",
     version,
@@ -80,10 +82,70 @@ pub struct Sockserv {
     /// Seconds to go on sending after a signal to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=DRAIN_SECS_MAX))]
     drain: u64,
+    /// Configuration file
+    #[arg(short = 'c', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the configuration in force, and end
+    #[arg(short = 'd', long)]
+    pub dump: bool,
+    /// Test the configuration, and what it names, and end
+    #[arg(short = 'T', long)]
+    pub test: bool,
     /// Print the version
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+    #[command(flatten)]
+    daemon: DaemonOptions,
 }
+
+/// sockserv's keywords; the names are FLoP's where FLoP has them.
+pub const SOCKSERV_KEYWORDS: &[Keyword] = &{
+    let [a, b, c, d, e, f, g] = daemon::KEYWORDS;
+    [
+        Keyword::new("SnortSocket", "sockets"),
+        Keyword::new("Server", "server"),
+        Keyword::new("Port", "port"),
+        Keyword::new("SensorName", "sensor_name"),
+        Keyword::new("Interface", "interface"),
+        Keyword::new("HighWater", "high_water"),
+        Keyword::new("LowWater", "low_water"),
+        Keyword::new("DropSocket", "drop_socket"),
+        Keyword::new("Quiet", "quiet"),
+        Keyword::new("LinkType", "linktype"),
+        Keyword::new("Statistics", "stats"),
+        Keyword::new("Control", "control"),
+        Keyword::new("Drain", "drain"),
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+    ]
+};
+
+/// servsock's keywords.
+pub const SERVSOCK_KEYWORDS: &[Keyword] = &{
+    let [a, b, c, d, e, f, g] = daemon::KEYWORDS;
+    [
+        Keyword::new("Port", "port"),
+        Keyword::new("Listen", "listen"),
+        Keyword::secret("DB", "db"),
+        Keyword::new("HighWater", "high_water"),
+        Keyword::new("LowWater", "low_water"),
+        Keyword::new("Statistics", "stats"),
+        Keyword::new("Control", "control"),
+        Keyword::new("Drain", "drain"),
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+    ]
+};
 
 /// `--linktype`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -119,6 +181,8 @@ pub struct SensorConfig {
     pub control: PathBuf,
     /// How long to go on after a signal.
     pub drain: Duration,
+    /// Background, syslog, PID file.
+    pub daemon: DaemonConfig,
 }
 
 /// A host and a port.
@@ -209,12 +273,13 @@ impl Sockserv {
             stats_every: self.stats.map(Duration::from_secs),
             control,
             drain: Duration::from_secs(self.drain),
+            daemon: self.daemon.validate()?,
         })
     }
 }
 
 /// Receives the alerts of all sensors and writes them to a database, a worker process per sensor.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     name = "servsock",
     version,
@@ -248,10 +313,21 @@ pub struct Servsock {
     drain: u64,
     /// Be the worker process of one sensor; only servsock itself starts it
     #[arg(long, hide = true, exclusive = true)]
-    pub worker: bool,
+    worker: bool,
+    /// Configuration file
+    #[arg(short = 'c', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the configuration in force, and end
+    #[arg(short = 'd', long)]
+    pub dump: bool,
+    /// Test the configuration, and what it names, and end
+    #[arg(short = 'T', long)]
+    pub test: bool,
     /// Print the version
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+    #[command(flatten)]
+    daemon: DaemonOptions,
 }
 
 /// What servsock works with.
@@ -269,6 +345,8 @@ pub struct CentralConfig {
     pub control: PathBuf,
     /// How long to go on after a signal.
     pub drain: Duration,
+    /// Background, syslog, PID file.
+    pub daemon: DaemonConfig,
 }
 
 impl Servsock {
@@ -288,36 +366,8 @@ impl Servsock {
             stats_every: self.stats.map(Duration::from_secs),
             control: self.control,
             drain: Duration::from_secs(self.drain),
+            daemon: self.daemon.validate()?,
         })
-    }
-}
-
-/// Receives what sockserv dropped, and prints it.
-#[derive(Debug, Parser)]
-#[command(
-    name = "drop",
-    version,
-    disable_version_flag = true,
-    max_term_width = 100
-)]
-pub struct Drop {
-    /// Unix datagram socket to make; sockserv's -D names the same
-    #[arg(short = 's', long, value_name = "SOCKET", default_value = "/tmp/drop")]
-    pub socket: PathBuf,
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
-}
-
-impl Drop {
-    /// Checks all values.
-    ///
-    /// # Errors
-    ///
-    /// A sentence about the first that is refused.
-    pub fn validate(self) -> Result<PathBuf, Error> {
-        check_socket_path(&self.socket)?;
-        Ok(self.socket)
     }
 }
 
@@ -325,7 +375,7 @@ fn water(high: u64, low: u64) -> Result<Water, Error> {
     Water::new(high, low).map_err(|error| Error::Usage(format!("{error} (-H and -L set them)")))
 }
 
-fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {
+pub(crate) fn check_socket_path(path: &std::path::Path) -> Result<(), Error> {
     let bytes = path.as_os_str().len();
     match bytes {
         0 => Err(Error::Usage("an empty path is no socket".to_owned())),
@@ -361,7 +411,6 @@ mod tests {
     fn the_option_structs_are_sound() {
         Sockserv::command().debug_assert();
         Servsock::command().debug_assert();
-        Drop::command().debug_assert();
     }
 
     #[test]

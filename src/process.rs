@@ -1,12 +1,13 @@
 //! Processes: signals, a worker's start and the descriptors it is handed, who serves a socket; the `unsafe`.
 
+mod background;
 mod detach;
 mod pid_file;
 mod restart;
 
-pub use detach::{Detach, Detached, Readiness};
+pub use background::{Begun, Running};
 pub use pid_file::PidFile;
-pub use restart::{Restart, carried};
+pub use restart::{Restart, carried, is_restarted};
 
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};
@@ -38,6 +39,14 @@ pub enum Cause {
     Stop(&'static str),
     /// To restart.
     Restart(&'static str),
+}
+
+impl Cause {
+    /// Who asked.
+    pub fn text(self) -> &'static str {
+        let (Cause::Stop(text) | Cause::Restart(text)) = self;
+        text
+    }
 }
 
 /// The signals of a daemon, as a channel. SIGPIPE is ignored already, by Rust's own start.

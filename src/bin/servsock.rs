@@ -1,35 +1,83 @@
 //! servsock: receives the alerts of all sensors and writes them to a database, a worker process per sensor.
+//!
+//! The order of `run` is the contract with the operator, as in sockserv.
 
-use clap::Parser;
+use clap::CommandFactory;
 use flop::central::{Central, Inputs, Worker};
+use flop::config::{self, CommandLine, InForce};
 use flop::error::Error;
-use flop::process::{Cause, Signals};
-use flop::{log, options};
+use flop::options::{CentralConfig, SERVSOCK_KEYWORDS, Servsock};
+use flop::process::{Begun, Cause, Restart, Signals};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    log::open("servsock");
-    match run(options::Servsock::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            flop::err!("{error}");
-            error.exit_code()
+    config::run_program(Servsock::command(), run)
+}
+
+fn run(line: CommandLine) -> Result<ExitCode, Error> {
+    if line.flag("worker") {
+        Worker::inherit()?.run();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let restart = Restart::prepare()?;
+    let in_force = line.with_file::<Servsock>(SERVSOCK_KEYWORDS)?;
+    if in_force.options.dump {
+        return config::print(&in_force.dump(SERVSOCK_KEYWORDS, &[]));
+    }
+    let testing = in_force.options.test;
+    let config = in_force.options.clone().validate()?;
+    check_password(&config, &in_force)?;
+    if testing {
+        drop(Inputs::open(&config)?);
+        flop::notice!("the configuration is fine");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let daemon = match Begun::begin(&config.daemon)? {
+        Begun::Parent(code) => return Ok(code),
+        Begun::Daemon(daemon) => daemon,
+    };
+    let inputs = Inputs::open(&config)?;
+    let signals = Signals::install(Cause::Restart("SIGHUP"))?;
+    let _pid_file = daemon.ready()?;
+    let central = Central::start(inputs, &config)?;
+    flop::notice!("ready");
+    match wait(&central, &signals, &restart) {
+        Cause::Stop(cause) => {
+            flop::notice!("stopping: {cause}");
+            flop::notice!("stopped: {}", central.stop());
+            Ok(ExitCode::SUCCESS)
+        }
+        Cause::Restart(cause) => {
+            flop::notice!("restarting: {cause}");
+            // The sensors keep what is not acknowledged, and come back.
+            flop::notice!("{}", central.stop());
+            match restart.execute(&[])? {}
         }
     }
 }
 
-fn run(options: options::Servsock) -> Result<(), Error> {
-    if options.worker {
-        Worker::inherit()?.run();
+/// A password in a file that others can read is refused, and one in the argument list is warned of: everybody on this
+/// machine can see it there.
+fn check_password(config: &CentralConfig, in_force: &InForce<Servsock>) -> Result<(), Error> {
+    if !config.db.has_password() {
         return Ok(());
     }
-    let config = options.validate()?;
-    let inputs = Inputs::open(&config)?;
-    let signals = Signals::install(Cause::Stop("SIGHUP"))?;
-    let central = Central::start(inputs, &config)?;
-    flop::notice!("ready");
-    let cause = central.wait(&signals);
-    flop::notice!("stopping: {cause}");
-    flop::notice!("stopped: {}", central.stop());
-    Ok(())
+    if in_force.place("db").is_empty() {
+        flop::warning!(
+            "the database's password is in the argument list, where everybody on this machine can read it; \
+             a configuration file (-c, keyword DB) can hide it"
+        );
+    }
+    in_force.check_secret("db")
+}
+
+/// A restart that is impossible is told, and changes nothing.
+fn wait(central: &Central, signals: &Signals, restart: &Restart) -> Cause {
+    loop {
+        let cause = central.wait(signals);
+        match (cause, restart.check()) {
+            (Cause::Restart(_), Err(error)) => flop::err!("{error}"),
+            _ => return cause,
+        }
+    }
 }

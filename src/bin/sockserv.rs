@@ -3,29 +3,38 @@
 //! The order of `run` is the contract with the operator: what can be refused is refused while standard error is still
 //! the terminal; only then do threads start.
 
-use clap::Parser;
+use clap::CommandFactory;
+use flop::config::{self, CommandLine};
 use flop::error::Error;
-use flop::process::{self, Cause, Restart, Signals};
+use flop::options::{SOCKSERV_KEYWORDS, Sockserv};
+use flop::process::{self, Begun, Cause, Restart, Signals};
 use flop::sensor::{Carried, Inputs, Sensor};
-use flop::{log, options};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    log::open("sockserv");
-    match run(options::Sockserv::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            flop::err!("{error}");
-            error.exit_code()
-        }
-    }
+    config::run_program(Sockserv::command(), run)
 }
 
-fn run(options: options::Sockserv) -> Result<(), Error> {
+fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let restart = Restart::prepare()?;
-    let config = options.validate(process::host_name)?;
+    let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
+    if in_force.options.dump {
+        return config::print(&in_force.dump(SOCKSERV_KEYWORDS, &[]));
+    }
+    let testing = in_force.options.test;
+    let config = in_force.options.clone().validate(process::host_name)?;
+    if testing {
+        drop(Inputs::open(&config, None)?);
+        flop::notice!("the configuration is fine");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let daemon = match Begun::begin(&config.daemon)? {
+        Begun::Parent(code) => return Ok(code),
+        Begun::Daemon(daemon) => daemon,
+    };
     let mut inputs = Inputs::open(&config, Carried::take()?)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
+    let _pid_file = daemon.ready()?;
     loop {
         let sensor = Sensor::start(inputs, &config)?;
         flop::notice!("ready");
@@ -33,7 +42,7 @@ fn run(options: options::Sockserv) -> Result<(), Error> {
             Cause::Stop(cause) => {
                 flop::notice!("stopping: {cause}");
                 flop::notice!("stopped: {}", sensor.stop());
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
             Cause::Restart(cause) => {
                 flop::notice!("restarting: {cause}");

@@ -6,6 +6,7 @@ use super::messages::Numbers;
 use crate::buffer::Water;
 use crate::ctrl::{Command, Controlled, Periodic};
 use crate::options::CentralConfig;
+use crate::process::Cause;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::sync::Arc;
@@ -83,17 +84,21 @@ impl MasterRequests {
 /// What the control thread works on.
 pub(super) struct Controls {
     requests: Requests,
-    quit: Sender<()>,
+    asked: Sender<Cause>,
     stats: Periodic,
     before: Numbers,
     water: Water,
 }
 
 impl Controls {
-    pub(super) fn new(config: &CentralConfig, requests: Requests, quit: Sender<()>) -> Controls {
+    pub(super) fn new(
+        config: &CentralConfig,
+        requests: Requests,
+        asked: Sender<Cause>,
+    ) -> Controls {
         Controls {
             requests,
-            quit,
+            asked,
             stats: Periodic::new(config.stats_every),
             before: Numbers::default(),
             water: config.water,
@@ -132,10 +137,16 @@ impl Controlled for Controls {
             Command::Stats => self.stats_line(),
             Command::High(high) => self.set_water(high, self.water.low()),
             Command::Low(low) => self.set_water(self.water.high(), low),
-            Command::Restart => "restart is not there yet for servsock".to_owned(),
+            Command::Restart => {
+                // An error: it is stopping already.
+                let _ = self
+                    .asked
+                    .send(Cause::Restart("restart, from the control FIFO"));
+                String::new() // The main thread says it.
+            }
             Command::Quit => {
                 // An error: it is stopping already.
-                let _ = self.quit.send(());
+                let _ = self.asked.send(Cause::Stop("quit, from the control FIFO"));
                 String::new() // The main thread says it.
             }
         }

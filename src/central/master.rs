@@ -7,7 +7,7 @@ use super::control::{MasterRequests, Request};
 use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
 use crate::alert::SensorName;
 use crate::buffer::Water;
-use crate::log::Limiter;
+use crate::log::{self, Limiter};
 use crate::net;
 use crate::options::CentralConfig;
 use crate::process::{self, Control, Received};
@@ -234,6 +234,12 @@ impl Master {
             high: self.water.high(),
             low: self.water.low(),
             drain_secs: self.config.drain.as_secs(),
+            syslog: self
+                .config
+                .daemon
+                .syslog
+                .then(|| self.config.daemon.syslog_socket.clone()),
+            debug: log::debug_levels(),
         });
         let mut worker = Worker {
             child,

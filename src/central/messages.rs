@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 use crate::ctrl;
+use crate::log;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Master to worker.
 #[derive(Serialize, Deserialize)]
@@ -27,6 +29,10 @@ pub(super) struct Start {
     pub(super) high: u64,
     pub(super) low: u64,
     pub(super) drain_secs: u64,
+    /// Where the syslog daemon listens, if lines go there.
+    pub(super) syslog: Option<PathBuf>,
+    /// Debug levels, by area.
+    pub(super) debug: [u8; log::Area::ALL.len()],
 }
 
 /// Worker to master.

@@ -79,7 +79,7 @@ pub struct Central {
     crew: Crew,
     requests: control::Requests,
     ended: Receiver<String>,
-    quit: Receiver<()>,
+    asked: Receiver<Cause>,
     drain: Duration,
 }
 
@@ -94,7 +94,7 @@ impl Central {
             || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
         let (requests, master_requests) = control::requests(waker()?);
         let control_waker = waker()?;
-        let (quit_send, quit) = unbounded();
+        let (asked_send, asked) = unbounded();
         let (ended_send, ended) = bounded(1);
         match inputs.listener.local_addr() {
             Ok(address) => crate::notice!("listening for sensors on {address}"),
@@ -111,7 +111,7 @@ impl Central {
             // The receiver lives as long as `Central`.
             let _ = ended_send.send(master.run());
         })?;
-        let controls = control::Controls::new(config, requests.clone(), quit_send);
+        let controls = control::Controls::new(config, requests.clone(), asked_send);
         let fifo = inputs.fifo;
         crew.spawn("central-ctrl", move || {
             ctrl::run(fifo, &control_waker, controls)
@@ -120,19 +120,16 @@ impl Central {
             crew,
             requests,
             ended,
-            quit,
+            asked,
             drain: config.drain,
         })
     }
 
-    /// Waits for a reason to stop, and names it.
-    pub fn wait(&self, signals: &Signals) -> &'static str {
+    /// Waits for a reason to stop or restart.
+    pub fn wait(&self, signals: &Signals) -> Cause {
         select! {
-            recv(signals.caught) -> cause => match cause {
-                Ok(Cause::Stop(cause) | Cause::Restart(cause)) => cause,
-                Err(_) => "no signals any more",
-            },
-            recv(self.quit) -> _ => "quit, from the control FIFO",
+            recv(signals.caught) -> cause => cause.unwrap_or(Cause::Stop("no signals any more")),
+            recv(self.asked) -> cause => cause.unwrap_or(Cause::Stop("no control thread any more")),
         }
     }
 

@@ -8,7 +8,7 @@ use super::writer::{Ends, Event, Order, Writer};
 use crate::buffer::{self, Gauge, Intake, Water};
 use crate::crew::Crew;
 use crate::error::Error;
-use crate::log::Limiter;
+use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
 use crate::store::Url;
@@ -93,6 +93,10 @@ impl Worker {
         process::name_worker();
         let control = Control::inherited()?;
         let (start, connection) = receive_start(&control)?;
+        log::set_debug_levels(start.debug);
+        if let Some(socket) = start.syslog {
+            log::use_syslog(socket);
+        }
         let io = |error: std::io::Error| refused(error.to_string());
         let water = Water::new(start.high, start.low).map_err(refused)?;
         let (writer, intake, gauge) = Handle::new(water).map_err(io)?;

@@ -15,18 +15,18 @@ use std::process::ExitCode;
 
 /// How to go to the background.
 #[derive(Clone, Debug, Default)]
-pub struct Detach {
+pub(super) struct Detach {
     /// Whether to do so at all.
-    pub background: bool,
+    pub(super) background: bool,
     /// Working directory there; `None` stays where it is.
-    pub directory: Option<PathBuf>,
+    pub(super) directory: Option<PathBuf>,
     /// Umask there; `None` keeps it.
-    pub umask: Option<u32>,
+    pub(super) umask: Option<u32>,
 }
 
 /// Which of the two processes this is.
 #[derive(Debug)]
-pub enum Detached {
+pub(super) enum Detached {
     /// The one that the operator started: it ends with this code.
     Parent(ExitCode),
     /// The daemon (or the only one there is, in the foreground).
@@ -36,7 +36,7 @@ pub enum Detached {
 /// Tells the parent that everything which can be refused has been checked. Dropped before that, the parent ends with
 /// an error.
 #[derive(Debug)]
-pub struct Readiness(Option<File>);
+pub(super) struct Readiness(Option<File>);
 
 impl Detach {
     /// Detaches, if that is wanted. To be called before any thread is started: fork(2) keeps no thread but its caller.
@@ -44,7 +44,7 @@ impl Detach {
     /// # Errors
     ///
     /// The system refuses a process or the directory.
-    pub fn run(&self) -> Result<Detached, Error> {
+    pub(super) fn run(&self) -> Result<Detached, Error> {
         if !self.background {
             return Ok(Detached::Daemon(Readiness(None)));
         }
@@ -88,7 +88,7 @@ impl Readiness {
     /// # Errors
     ///
     /// /dev/null cannot be opened.
-    pub fn tell(self) -> Result<(), Error> {
+    pub(super) fn tell(self) -> Result<(), Error> {
         let Some(mut parent) = self.0 else {
             return Ok(());
         };

@@ -118,6 +118,11 @@ fn carried_file(carried: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether this program follows another one in the same process.
+pub fn is_restarted() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// What the program before this one in the same process left; `None` at an ordinary start.
 ///
 /// # Errors

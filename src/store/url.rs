@@ -54,6 +54,14 @@ impl Url {
         }
     }
 
+    /// Whether the address holds a password.
+    pub fn has_password(&self) -> bool {
+        match &self.0 {
+            Kind::Sqlite(_) => false,
+            Kind::Postgres(server) => server.password.is_some(),
+        }
+    }
+
     /// The whole address, password and all, as `parse` takes it: for a worker, over its control connection.
     pub fn with_password(&self) -> String {
         match &self.0 {

@@ -22,6 +22,7 @@ mod pipeline;
 mod pressure;
 mod program;
 mod readme_ctrl;
+mod restart;
 mod serial;
 mod site;
 mod tables;

@@ -51,14 +51,24 @@ pub(crate) fn built(name: &str) -> &'static str {
 }
 
 impl Program {
-    /// Starts a program in `folder`. Standard output and standard error go to the file `log`, behind what is there.
+    /// Starts a built program in `folder`.
     pub(crate) fn start(name: &str, args: &[String], folder: &Path, log: &Path) -> Program {
+        Program::start_file(Path::new(built(name)), args, folder, log)
+    }
+
+    /// Starts a program in `folder`. Standard output and standard error go to the file `log`, behind what is there.
+    pub(crate) fn start_file(
+        program: &Path,
+        args: &[String],
+        folder: &Path,
+        log: &Path,
+    ) -> Program {
         let file = File::options()
             .create(true)
             .append(true)
             .open(log)
             .expect("a log file");
-        let child = Command::new(built(name))
+        let child = Command::new(program)
             .args(args)
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -97,6 +107,17 @@ impl Program {
                 }
             }
         })
+    }
+
+    /// Waits until so many lines of the log contain `text`.
+    pub(crate) fn says_times(&self, text: &str, times: usize) {
+        eventually(
+            &format!("the log says {text:?} {times} times"),
+            || match self.lines_with(text) {
+                seen if seen >= times => Ok(()),
+                seen => Err(format!("it says it {seen} times")),
+            },
+        );
     }
 
     /// How many lines of the log contain `text`.

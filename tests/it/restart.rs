@@ -65,7 +65,8 @@ fn a_restart_by_the_control_fifo_is_the_same() {
     let mut site = Site::new(crate::database::Kind::Sqlite);
     site.ids_sends_alerts(1..=10);
     site.commands("sockserv.ctrl", "restart");
-    site.sockserv().says("restarting: restart, from the control FIFO");
+    site.sockserv()
+        .says("restarting: restart, from the control FIFO");
     site.sockserv().says_times("sockserv: ready", 2);
     site.ids_sends_alerts(11..=20);
     site.database_gets(1..=20);
@@ -81,7 +82,8 @@ fn a_program_that_was_replaced_runs_afterwards_and_one_that_is_gone_keeps_the_ol
     site.start_sockserv_of(&program);
     std::fs::remove_file(&program).expect("it is there");
     site.sockserv().signal(Signal::SIGHUP);
-    site.sockserv().says("put the program back; this one goes on running");
+    site.sockserv()
+        .says("put the program back; this one goes on running");
     site.ids_sends_alerts(1..=10);
     site.database_gets(1..=10);
     std::fs::copy(env!("CARGO_BIN_EXE_sockserv"), &program).expect("a copy");

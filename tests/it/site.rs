@@ -97,6 +97,16 @@ impl Site {
         self.sockserv = Some(sockserv);
     }
 
+    /// The same, of a copy of the program.
+    pub(crate) fn start_sockserv_of(&mut self, program: &Path) {
+        let port = self.port.to_string();
+        let args = ["-s", "sockserv", "-p", &port, "-N", "sensor"].map(str::to_owned);
+        let log = self.path("sockserv.log");
+        let mut sockserv = Program::start_file(program, &args, self.folder(), &log);
+        wait_until_ready(&mut sockserv, 0);
+        self.sockserv = Some(sockserv);
+    }
+
     /// One more sockserv, as another sensor: its socket, FIFO and log are named as the sensor.
     pub(crate) fn another_sockserv(&self, sensor: &str, more: &[&str]) -> Program {
         let mut sockserv = self.sockserv_named(sensor, sensor, more);

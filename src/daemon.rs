@@ -1,0 +1,201 @@
+//! The options that all daemons share: background, syslog, PID file, umask, directory, debug levels.
+
+#![forbid(unsafe_code)]
+
+use crate::config::Keyword;
+use crate::error::Error;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Areas of `-V`.
+pub const AREAS: [&str; 10] = [
+    "main", "recv", "buffer", "send", "net", "ctrl", "db", "drop", "mail", "all",
+];
+/// The highest debug level.
+pub const LEVEL_MAX: u8 = 9;
+/// Permission bits that a umask can take away.
+const UMASK_MAX: u32 = 0o777;
+
+/// The options of each daemon; `#[command(flatten)]` them.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Daemon")]
+pub struct DaemonOptions {
+    /// Go to the background; implies -l
+    #[arg(short = 'b', long)]
+    background: bool,
+    /// Log to syslog, facility LOCAL0
+    #[arg(short = 'l', long)]
+    syslog: bool,
+    /// Where the syslog daemon listens
+    #[arg(long, value_name = "SOCKET", default_value = crate::log::SYSLOG_SOCKET)]
+    syslog_socket: PathBuf,
+    /// Umask for the files made: decimal, octal (0...) or hexadecimal (0x...)
+    #[arg(short = 'm', long, value_name = "MODE", value_parser = umask)]
+    umask: Option<u32>,
+    /// File for the process id
+    #[arg(short = 'P', long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Directory to work in
+    #[arg(short = 'w', long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Debug level 0 to 9 of an area, see README.debug; may be given several times
+    #[arg(short = 'V', long, value_name = "AREA,LEVEL", value_parser = debug)]
+    debug: Vec<Debug>,
+}
+
+/// The keywords of these options, for each program's table.
+pub const KEYWORDS: [Keyword; 7] = [
+    Keyword::new("DaemonMode", "background"),
+    Keyword::new("DaemonDir", "work_dir"),
+    Keyword::new("Umask", "umask"),
+    Keyword::new("Syslog", "syslog"),
+    Keyword::new("SyslogSocket", "syslog_socket"),
+    Keyword::new("PidFile", "pid_file"),
+    Keyword::new("Debug", "debug"),
+];
+
+/// `-V area,level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Debug {
+    /// One of `AREAS`.
+    pub area: &'static str,
+    /// 0 is off.
+    pub level: u8,
+}
+
+/// How a daemon runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// Detach from the terminal.
+    pub background: bool,
+    /// Log to syslog.
+    pub syslog: bool,
+    /// Where the syslog daemon listens.
+    pub syslog_socket: PathBuf,
+    /// For files made from now on.
+    pub umask: Option<u32>,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where to work.
+    pub work_dir: Option<PathBuf>,
+    /// In the order given; later ones win.
+    pub debug: Vec<Debug>,
+}
+
+impl DaemonOptions {
+    /// Checks all values.
+    ///
+    /// # Errors
+    ///
+    /// An empty path.
+    pub fn validate(self) -> Result<DaemonConfig, Error> {
+        for (what, path) in [("-P", &self.pid_file), ("-w", &self.work_dir)] {
+            if path
+                .as_ref()
+                .is_some_and(|path| path.as_os_str().is_empty())
+            {
+                return Err(Error::Usage(format!("{what}: an empty path names nothing")));
+            }
+        }
+        Ok(DaemonConfig {
+            background: self.background,
+            syslog: self.syslog || self.background,
+            syslog_socket: self.syslog_socket,
+            umask: self.umask,
+            pid_file: self.pid_file,
+            work_dir: self.work_dir,
+            debug: self.debug,
+        })
+    }
+}
+
+/// FLoP's modes: decimal, octal with a leading 0, hexadecimal with a leading 0x.
+fn umask(value: &str) -> Result<u32, String> {
+    let (digits, radix) = match value
+        .strip_prefix("0x")
+        .or_else(|| value.strip_prefix("0X"))
+    {
+        Some(digits) => (digits, 16),
+        None if value.len() > 1 && value.starts_with('0') => (value, 8),
+        None => (value, 10),
+    };
+    let unsigned = !digits.starts_with('+'); // Which Rust would take.
+    match u32::from_str_radix(digits, radix) {
+        Ok(mode) if mode <= UMASK_MAX && unsigned => Ok(mode),
+        _ => Err(format!(
+            "{value} is not a umask (0 to 0777, as octal 027, decimal 23 or hexadecimal 0x17)"
+        )),
+    }
+}
+
+fn debug(value: &str) -> Result<Debug, String> {
+    let refused = || {
+        let areas = AREAS.join(", ");
+        format!("{value} is not AREA,LEVEL (areas: {areas}; levels 0 to {LEVEL_MAX})")
+    };
+    let (area, level) = value.split_once(',').ok_or_else(refused)?;
+    let area = AREAS.into_iter().find(|known| *known == area.trim());
+    let level = level
+        .trim()
+        .parse()
+        .ok()
+        .filter(|level| *level <= LEVEL_MAX);
+    match (area, level) {
+        (Some(area), Some(level)) => Ok(Debug { area, level }),
+        _ => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_umask_is_decimal_octal_or_hexadecimal() {
+        for (text, mode) in [
+            ("027", 0o27),
+            ("23", 0o27),
+            ("0x17", 0o27),
+            ("0X17", 0o27),
+            ("0", 0),
+            ("0777", 0o777),
+            ("511", 0o777),
+        ] {
+            assert_eq!(umask(text), Ok(mode), "{text}");
+        }
+        for text in [
+            "", "08", "01000", "512", "0x200", "0x", "-1", "+7", "rwx", "0o27",
+        ] {
+            let refused = umask(text).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("{text} is not a umask")),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_debug_level_is_an_area_and_a_digit() {
+        let mail = Debug {
+            area: "mail",
+            level: 9,
+        };
+        assert_eq!(debug("mail,9"), Ok(mail));
+        assert_eq!(debug("mail, 9"), Ok(mail));
+        for text in ["mail", "mail,10", "mail,-1", "post,1", ",1", "mail,"] {
+            assert!(
+                debug(text).unwrap_err().contains("is not AREA,LEVEL"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_background_implies_syslog() {
+        let options = DaemonOptions {
+            background: true,
+            ..DaemonOptions::default()
+        };
+        assert!(options.validate().unwrap().syslog);
+    }
+}

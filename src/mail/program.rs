@@ -1,0 +1,85 @@
+//! The one source of both programs.
+//!
+//! The order of `work` is the contract with the operator: what can be refused is refused while standard error is still
+//! the terminal; only then do threads start.
+
+#![forbid(unsafe_code)]
+
+use super::options::{KEYWORDS, Options, command, computed, validate};
+use super::{Inputs, Kind, Mailer};
+use crate::config::CommandLine;
+use crate::error::Error;
+use crate::log;
+use crate::process::{Begun, Cause, Restart, Signals};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// From the command line to the exit code: 0 for a stop by signal, 1 for errors, 2 for usage errors; a test (-T) ends
+/// with 0 or 1.
+pub fn run(kind: Kind, args: impl Iterator<Item = OsString>) -> ExitCode {
+    log::open(kind.name());
+    let line = match CommandLine::parse(command(kind), args.collect()) {
+        Ok(line) => line,
+        Err(error) => {
+            let _ = error.print(); // Help and version as well; a closed output is no error of ours.
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    let testing = line.flag("test");
+    match work(kind, line) {
+        Ok(code) => code,
+        Err(error) => {
+            crate::err!("{error}");
+            match testing {
+                true => ExitCode::FAILURE,
+                false => error.exit_code(),
+            }
+        }
+    }
+}
+
+fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
+    let restart = Restart::prepare()?;
+    let in_force = line.with_file::<Options>(KEYWORDS)?;
+    let config = validate(kind, &in_force)?;
+    if in_force.options.dump {
+        print(&in_force.dump(KEYWORDS, &computed(&config)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if in_force.options.test {
+        Inputs::open(&config)?.test()?;
+        crate::notice!("the configuration is fine: {config}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let daemon = match Begun::begin(&config.daemon)? {
+        Begun::Parent(code) => return Ok(code),
+        Begun::Daemon(daemon) => daemon,
+    };
+    let inputs = Inputs::open(&config)?;
+    let signals = Signals::install(Cause::Restart("SIGHUP"))?;
+    let _pid_file = daemon.ready()?;
+    let mut mailer = Mailer::start(inputs, &config)?;
+    crate::notice!("ready: {config}");
+    let cause = loop {
+        match (mailer.wait(&signals), restart.check()) {
+            (Ok(Cause::Restart(_)), Err(error)) => crate::err!("{error}"),
+            (cause, _) => break cause,
+        }
+    };
+    if let Ok(cause) = &cause {
+        crate::notice!("stopping: {}", cause.text());
+    }
+    let stopped = mailer.stop(); // In any case: the socket is to be removed.
+    let cause = cause?;
+    crate::notice!("stopped: {}", stopped?);
+    match cause {
+        Cause::Stop(_) => Ok(ExitCode::SUCCESS),
+        Cause::Restart(_) => match restart.execute(&[])? {},
+    }
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let written = io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Error::start("cannot print the configuration", error, ""))
+}

@@ -1,0 +1,7 @@
+//! The built programs `drop` and `alert`, run as an operator runs them, with a real SMTP server and with bad ones.
+
+mod bad_server;
+mod delivery;
+mod operator;
+mod program;
+mod server;
