@@ -38,11 +38,8 @@ pub(crate) fn rows_are_as_many_as_alerts_need(database: &Database, name: &str) {
         count(&|row| has_ports_of(row, 17)),
     );
     assert_rows(database, name, "icmphdr", count(&|row| keys.has_icmp(row)));
-    if sender != Sender::Suricata {
-        // Of Suricata more have one: `expect` says why.
-        let has_payload = |row: &Row| row.value("payload_len").unwrap_or(0) > 0;
-        assert_rows(database, name, "data", count(&has_payload));
-    }
+    let has_payload = |row: &Row| expect::payload(sender, row).is_some_and(|(bytes, _)| bytes > 0);
+    assert_rows(database, name, "data", count(&has_payload));
 }
 
 fn assert_rows(database: &Database, sensor: &str, table: &str, expected: usize) {
