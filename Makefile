@@ -23,7 +23,7 @@ build:
 
 # Debug builds: assertions and overflow checks are a part of the tests.
 test:
-	@tests/install-needs cc postgresql
+	@tests/install-needs cc postgresql smtp
 	$(CARGO) test
 	@tests/demo-twice $(CARGO)
 

@@ -248,6 +248,7 @@ pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
 }
 
 fn answer(line: &str, controlled: &mut impl Controlled, unknown: &mut Unknown) {
+    crate::debug!(Ctrl, 1, "control: read `{}`", shown(line));
     match Command::parse(line) {
         Ok(None) => {}
         Ok(Some(Command::Help)) => crate::info!("control: {HELP}"),

@@ -414,6 +414,25 @@ mod tests {
     }
 
     #[test]
+    fn each_option_has_a_long_name_and_one_keyword() {
+        let without = ["config", "dump", "test", "version", "help", "worker"];
+        for (command, keywords) in [
+            (Sockserv::command(), SOCKSERV_KEYWORDS),
+            (Servsock::command(), SERVSOCK_KEYWORDS),
+        ] {
+            for arg in command.get_arguments() {
+                let id = arg.get_id().as_str();
+                let known = keywords
+                    .iter()
+                    .filter(|keyword| keyword.option == id)
+                    .count();
+                assert_eq!(known, usize::from(!without.contains(&id)), "{id}");
+                assert!(arg.get_long().is_some(), "{id}");
+            }
+        }
+    }
+
+    #[test]
     fn defaults_are_flops() {
         let config = sockserv(&["-N", "s"]).unwrap();
         assert_eq!(config.sockets, [PathBuf::from("/tmp/snort")]);

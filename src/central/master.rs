@@ -229,6 +229,7 @@ impl Master {
 
     fn start(&mut self, stream: &TcpStream, peer: SocketAddr) -> io::Result<()> {
         let (child, control) = process::start_worker()?;
+        crate::debug!(Main, 1, "worker {} is started for {peer}", child.id());
         let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
             high: self.water.high(),
@@ -381,6 +382,7 @@ impl Master {
         // Its end of the control connection is closed: it has ended, or is to end now. An error: it has.
         let _ = worker.child.kill();
         let status = worker.child.wait();
+        crate::debug!(Main, 1, "worker {} ended: {status:?}", worker.child.id());
         let why = match (worker.bye, status) {
             (Some(bye), _) => bye,
             (None, Ok(status)) => format!("worker {} ended with {status}", worker.child.id()),

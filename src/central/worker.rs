@@ -346,11 +346,24 @@ impl Worker {
                     },
                     Phase::Streaming { expected, intake },
                 ) => {
+                    crate::debug!(
+                        Recv,
+                        3,
+                        "{count} items from number {first} on, {} bytes",
+                        bytes.len()
+                    );
                     let taken = take_items(expected, intake, first, count, bytes)
                         .map_err(Lost::Protocol)?;
                     self.numbers.received += taken.alerts;
                     self.tell_repeated(taken.repeated);
                     self.paused = self.gauge.is_high();
+                    if self.paused {
+                        crate::debug!(
+                            Buffer,
+                            1,
+                            "HighWater: the connection is not read until LowWater"
+                        );
+                    }
                 }
                 (Frame::Heartbeat(_), Phase::Opening { .. } | Phase::Streaming { .. }) => {}
                 (Frame::Bye(reason), _) => {

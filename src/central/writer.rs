@@ -172,6 +172,7 @@ impl Writer {
                     .open_stream(&self.sensor, self.stream, self.forgotten),
                 Some(last) => self.store.resume_stream(&self.sensor, last),
             };
+            crate::debug!(Db, 1, "opening the stream: {opened:?}");
             match opened {
                 // With a batch at hand, only its COMMIT shows that the database takes alerts again.
                 Ok(stream) => {
@@ -241,6 +242,15 @@ impl Writer {
         loop {
             match self.store.write(stream, &Batch { after_seq, items }) {
                 Ok(stored) => {
+                    crate::debug!(
+                        Db,
+                        3,
+                        "{} items are committed up to number {last_seq}, cid {} to {}, in {} us",
+                        items.len(),
+                        stored.first_cid,
+                        stored.last_cid,
+                        began.elapsed().as_micros()
+                    );
                     stream.last_seq = last_seq;
                     self.tell_back();
                     self.tell_committed(last_seq, stored.first_cid, stored.last_cid, items);

@@ -120,6 +120,7 @@ impl Deliverer {
     }
 
     fn attempt(&mut self) -> Result<Vec<String>, String> {
+        crate::debug!(Mail, 1, "trying to deliver what waits");
         let job = match self.config.way {
             Way::Exec { .. } => Job::Exec(lines(&self.held)),
             Way::Mail(_) | Way::Print => Job::Mail(self.digest()),

@@ -161,6 +161,7 @@ pub const KEYWORDS: &[Keyword] = &[
     daemon::KEYWORDS[3],
     daemon::KEYWORDS[4],
     daemon::KEYWORDS[5],
+    daemon::KEYWORDS[6],
 ];
 
 impl std::fmt::Display for Config {

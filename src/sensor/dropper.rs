@@ -79,10 +79,11 @@ impl Dropper {
                 _ => self.drops.recv_deadline(self.printing.second + SECOND),
             };
             match next {
-                Ok(chunks) => chunks
-                    .iter()
-                    .flat_map(Chunk::items)
-                    .for_each(|item| self.tell(item)),
+                Ok(chunks) => {
+                    crate::debug!(Drop, 3, "{} chunks were forced out", chunks.len());
+                    let items = chunks.iter().flat_map(Chunk::items);
+                    items.for_each(|item| self.tell(item));
+                }
                 Err(RecvTimeoutError::Timeout) => self.next_second(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -187,6 +187,13 @@ impl Sender {
     }
 
     fn connect_and_send(&mut self) -> Ended {
+        crate::debug!(
+            Net,
+            1,
+            "connecting to {}, stream {}",
+            self.server,
+            self.stream
+        );
         let until = || self.deadline.get();
         let connection = net::connect(&self.server.host, self.server.port, &self.waker, until);
         let mut connection = match connection {
@@ -233,6 +240,14 @@ impl Sender {
             while line.welcome.is_some() && connection.has_room() {
                 match self.outgoing.next_chunk(&self.status) {
                     Some(next) => {
+                        crate::debug!(
+                            Send,
+                            3,
+                            "sending {} items from number {} on, {} bytes",
+                            next.chunk.len(),
+                            next.first,
+                            next.chunk.bytes().len()
+                        );
                         connection.queue_items(next.first, next.chunk.len(), next.chunk.bytes());
                     }
                     None => break,
@@ -277,6 +292,7 @@ impl Sender {
                     self.tell_connected(&welcome);
                 }
                 Frame::Ack(ack) if line.welcome.is_some() => {
+                    crate::debug!(Send, 3, "acknowledged up to number {}", ack.stored);
                     if let Err(reason) = self.outgoing.acknowledge(ack.stored) {
                         return Ok(Some(Ended::Lost(reason)));
                     }

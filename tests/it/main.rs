@@ -12,6 +12,7 @@ mod bad_input;
 mod captures;
 mod client;
 mod control;
+mod daemon;
 mod database;
 mod drops;
 mod listener;

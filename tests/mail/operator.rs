@@ -124,15 +124,6 @@ fn a_test_ends_with_a_sentence() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_and_not_left_out() {
-    for option in ["-b", "-l", "-P/x", "-w/", "-m0", "-Vmail,1"] {
-        let (code, said) = run("drop", &[option]);
-        assert_eq!(code, 2);
-        assert!(said.contains("is not there yet"), "{said}");
-    }
-}
-
-#[test]
 fn drop_without_recipients_prints_each_alert_at_once() {
     let mut drop = Program::start("drop", &[]);
     drop.send(&record(10, 1, "a\u{1b}[2J"));

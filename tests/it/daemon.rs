@@ -1,0 +1,192 @@
+//! In the background: what is refused still reaches the terminal, and syslog gets the rest.
+
+use crate::database::Kind;
+use crate::program::{eventually, is_alive, signal_to};
+use crate::site::Site;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+/// A syslog daemon that is the test itself.
+struct Syslog {
+    socket: UnixDatagram,
+    lines: Vec<String>,
+}
+
+impl Syslog {
+    fn at(site: &Site) -> Syslog {
+        let socket = UnixDatagram::bind(site.path("log")).expect("a socket");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .expect("a timeout");
+        Syslog {
+            socket,
+            lines: Vec::new(),
+        }
+    }
+
+    fn gets(&mut self, text: &str) -> String {
+        eventually(&format!("syslog gets {text:?}"), || {
+            let mut line = [0; 4096];
+            while let Ok(bytes) = self.socket.recv(&mut line) {
+                let line = String::from_utf8_lossy(&line[..bytes]);
+                self.lines.push(line.trim_end_matches('\0').to_owned());
+            }
+            let found = self.lines.iter().find(|line| line.contains(text));
+            found
+                .cloned()
+                .ok_or_else(|| format!("it got {:?}", self.lines.last()))
+        })
+    }
+}
+
+fn pid(site: &Site, file: &str) -> u32 {
+    let text = fs::read_to_string(site.path(file)).expect("a PID file");
+    text.trim().parse().expect("a number")
+}
+
+fn ends(pid: u32) {
+    eventually("the daemon ends", || match is_alive(pid) {
+        true => Err("it lives".to_owned()),
+        false => Ok(()),
+    });
+}
+
+#[test]
+fn both_daemons_run_in_the_background_and_log_with_their_own_pid() {
+    let site = Site::empty(Kind::Sqlite);
+    let mut syslog = Syslog::at(&site);
+    let port = site.address().port().to_string();
+    let db = site.database.url();
+    let daemon = ["-b", "--syslog-socket", "log", "-m", "077"];
+    let servsock = ["-p", &port, "--db", &db, "-P", "servsock.pid"];
+    let sockserv = [
+        "-p",
+        &port,
+        "-s",
+        "sockserv",
+        "-N",
+        "sensor",
+        "-P",
+        "sockserv.pid",
+    ];
+    for (name, args) in [("servsock", &servsock[..]), ("sockserv", &sockserv[..])] {
+        let args = [args, &daemon[..]].concat();
+        let status = site.run(name, name, &args).exits();
+        assert_eq!(status.code(), Some(0), "it returns once all is checked");
+    }
+    let (central, sensor) = (pid(&site, "servsock.pid"), pid(&site, "sockserv.pid"));
+    // LOCAL0 is 16: 16 * 8 + 5 for notice.
+    assert!(
+        syslog
+            .gets(&format!("sockserv[{sensor}]: ready"))
+            .starts_with("<133>")
+    );
+    syslog.gets(&format!("servsock[{central}]: ready"));
+    site.ids_sends_alerts(1..=100);
+    site.database_gets(1..=100);
+    site.commands("sockserv.ctrl", "stats");
+    let line = syslog.gets("received 100 [100], sent 100 [100]");
+    assert!(line.starts_with("<134>"), "statistics are INFO: {line}");
+    signal_to(sensor, Signal::SIGHUP);
+    syslog.gets("restarting: SIGHUP");
+    site.ids_sends_alerts(101..=200);
+    site.database_gets(1..=200);
+    assert_eq!(
+        pid(&site, "sockserv.pid"),
+        sensor,
+        "a restart keeps its process"
+    );
+    for (name, pid) in [("sockserv", sensor), ("servsock", central)] {
+        signal_to(pid, Signal::SIGTERM);
+        ends(pid);
+        assert!(
+            !site.path(&format!("{name}.pid")).exists(),
+            "removed at the end"
+        );
+        syslog.gets(&format!("{name}[{pid}]: stopped: "));
+    }
+}
+
+#[test]
+fn what_is_refused_in_the_background_reaches_the_terminal_and_the_exit_code() {
+    let site = Site::empty(Kind::Sqlite);
+    fs::write(site.path("sockserv"), "precious").expect("a file");
+    let mut program = site.run("sockserv", "refused", &["-b", "-s", "sockserv", "-N", "s"]);
+    assert_eq!(program.exits().code(), Some(1));
+    program.says("there is a file which is no socket; it is left alone");
+}
+
+#[test]
+fn a_second_start_with_the_same_pid_file_is_refused_and_names_the_first() {
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_sockserv_with(&["-P", "a.pid"]);
+    let pid = site.sockserv().pid();
+    let args = ["-s", "other", "-N", "s", "-P", "a.pid"];
+    let mut second = site.run("sockserv", "second", &args);
+    assert_eq!(second.exits().code(), Some(1));
+    second.says(&format!("sockserv, process {pid}, holds it"));
+    site.sockserv().kill();
+    let mut third = site.run("sockserv", "third", &args);
+    third.says("sockserv: ready");
+    assert_eq!(
+        fs::read_to_string(site.path("a.pid")).expect("it is there"),
+        format!("{}\n", third.pid())
+    );
+}
+
+#[test]
+fn a_syslog_daemon_that_was_restarted_gets_the_next_line() {
+    let mut site = Site::empty(Kind::Sqlite);
+    let mut syslog = Syslog::at(&site);
+    let args = ["-s", "sockserv", "-N", "s", "-l", "--syslog-socket", "log"];
+    site.sockserv = Some(site.run("sockserv", "sockserv", &args));
+    syslog.gets("]: ready");
+    drop(syslog);
+    fs::remove_file(site.path("log")).expect("it is there");
+    let mut syslog = Syslog::at(&site);
+    site.commands("sockserv.ctrl", "stats");
+    syslog.gets("received 0 [0]");
+}
+
+#[test]
+fn a_configuration_file_says_the_same_as_options_and_its_errors_name_the_line() {
+    let site = Site::empty(Kind::Sqlite);
+    let mut number = 0;
+    let mut refuses = |text: &str, code: i32, sentence: &str| {
+        number += 1;
+        fs::write(site.path("x.conf"), text).expect("a file");
+        let mut program = site.run("sockserv", &format!("c{number}"), &["-c", "x.conf", "-T"]);
+        assert_eq!(program.exits().code(), Some(code), "{text}");
+        program.says(sentence);
+    };
+    refuses(
+        "HighWatr: 5",
+        1,
+        "x.conf:1: HighWatr is no keyword; did you mean HighWater?",
+    );
+    refuses("\nPort = 70000", 1, "x.conf:2: Port ");
+    refuses(
+        "HighWater: 100",
+        1,
+        "HighWater 100 is not above LowWater 9900",
+    );
+    refuses(
+        "SensorName: 'a b' # it\nSnortSocket: here\nquiet: yes",
+        0,
+        "the configuration is fine",
+    );
+    assert!(!site.path("here").exists(), "a test leaves nothing behind");
+    let mut program = site.run("sockserv", "dump", &["-c", "x.conf", "-d", "-H", "12345"]);
+    assert_eq!(program.exits().code(), Some(0));
+    let dump = program.log();
+    for line in [
+        "SensorName: a b",
+        "SnortSocket: here",
+        "Quiet: yes",
+        "HighWater: 12345",
+    ] {
+        assert!(dump.lines().any(|dumped| dumped == line), "{line}:\n{dump}");
+    }
+}
