@@ -20,6 +20,8 @@ const PORT: u16 = 5765;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Statistics once a day at least; a longer pause is a mistake.
 const STATS_SECS_MAX: u64 = 86_400;
+/// FLoP's -W counts in seconds; a pause of more than a day is a mistake.
+const WAIT_SECS_MAX: u64 = 86_400;
 /// An init system kills what takes longer.
 const DRAIN_SECS_MAX: u64 = 3_600;
 
@@ -46,6 +48,12 @@ pub struct Sockserv {
     /// TCP port of servsock
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    /// Tries to reach servsock, one after another without success, before giving up [default: for ever]
+    #[arg(short = 'M', long, value_name = "TRIES", value_parser = clap::value_parser!(u64).range(1..))]
+    max_try: Option<u64>,
+    /// Seconds between two tries [default: 1, growing to 30]
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=WAIT_SECS_MAX))]
+    wait_time: Option<u64>,
     /// Name of this sensor in the database [default: the host name]
     #[arg(short = 'N', long, value_name = "NAME")]
     sensor_name: Option<String>,
@@ -105,6 +113,8 @@ pub const SOCKSERV_KEYWORDS: &[Keyword] = &{
         Keyword::new("SnortSocket", "sockets"),
         Keyword::new("Server", "server"),
         Keyword::new("Port", "port"),
+        Keyword::new("MaxTry", "max_try"),
+        Keyword::new("WaitTime", "wait_time"),
         Keyword::new("SensorName", "sensor_name"),
         Keyword::new("Interface", "interface"),
         Keyword::new("HighWater", "high_water"),
@@ -167,6 +177,10 @@ pub struct SensorConfig {
     pub sockets: Vec<PathBuf>,
     /// Where servsock listens.
     pub server: Server,
+    /// Tries to reach it, one after another without success, before giving up.
+    pub max_try: Option<u64>,
+    /// Between two tries.
+    pub wait_time: Option<Duration>,
     /// Who this sensor is.
     pub sensor: SensorName,
     /// HighWater and LowWater.
@@ -251,6 +265,8 @@ impl Sockserv {
                 host: self.server,
                 port: self.port,
             },
+            max_try: self.max_try,
+            wait_time: self.wait_time.map(Duration::from_secs),
             sensor: SensorName {
                 name,
                 interface: self.interface,

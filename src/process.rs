@@ -39,12 +39,14 @@ pub enum Cause {
     Stop(&'static str),
     /// To restart.
     Restart(&'static str),
+    /// To stop with an error.
+    GiveUp(&'static str),
 }
 
 impl Cause {
     /// Who asked.
     pub fn text(self) -> &'static str {
-        let (Cause::Stop(text) | Cause::Restart(text)) = self;
+        let (Cause::Stop(text) | Cause::Restart(text) | Cause::GiveUp(text)) = self;
         text
     }
 }

@@ -42,7 +42,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let central = Central::start(inputs, &config)?;
     flop::notice!("ready");
     match wait(&central, &signals, &restart) {
-        Cause::Stop(cause) => {
+        Cause::Stop(cause) | Cause::GiveUp(cause) => {
             flop::notice!("stopping: {cause}");
             flop::notice!("stopped: {}", central.stop());
             Ok(ExitCode::SUCCESS)

@@ -44,6 +44,11 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
                 flop::notice!("stopped: {}", sensor.stop());
                 return Ok(ExitCode::SUCCESS);
             }
+            Cause::GiveUp(cause) => {
+                flop::err!("giving up: {cause}");
+                flop::notice!("stopped: {}", sensor.stop());
+                return Ok(ExitCode::FAILURE);
+            }
             Cause::Restart(cause) => {
                 flop::notice!("restarting: {cause}");
                 inputs = sensor.restart(&restart, &config)?;

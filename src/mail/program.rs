@@ -74,7 +74,7 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     let cause = cause?;
     crate::notice!("stopped: {}", stopped?);
     match cause {
-        Cause::Stop(_) => Ok(ExitCode::SUCCESS),
+        Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
         Cause::Restart(_) => match restart.execute(&[])? {},
     }
 }

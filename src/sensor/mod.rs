@@ -159,6 +159,7 @@ impl Sensor {
             send_waker,
             deadline.clone(),
             status.clone(),
+            asked_send.clone(),
         );
         let controls = Controls::new(config, status.clone(), stop.clone(), asked_send);
         let (fifo, control_waker) = (inputs.fifo, stop.control.clone());

@@ -13,6 +13,7 @@ use crate::clock::now_us;
 use crate::error::Error;
 use crate::net::{self, Connection, Lost};
 use crate::options::{SensorConfig, Server};
+use crate::process::Cause;
 use crate::wake::Waker;
 use crate::wire::StreamId;
 use crate::wire::frame::{Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome};
@@ -75,6 +76,14 @@ pub(super) struct Sender {
     told_away: bool,
     /// Pause before the next try to connect; short again after each WELCOME.
     retry: Duration,
+    /// -W: always this pause.
+    wait_time: Option<Duration>,
+    /// -M.
+    max_try: Option<u64>,
+    /// Tries since the last WELCOME.
+    tries: u64,
+    /// Hears that it gives up.
+    asked: crossbeam_channel::Sender<Cause>,
 }
 
 /// How a connection ended.
@@ -94,6 +103,7 @@ impl Sender {
         waker: Waker,
         deadline: Deadline,
         status: Status,
+        asked: crossbeam_channel::Sender<Cause>,
     ) -> Sender {
         Sender {
             server: config.server.clone(),
@@ -107,6 +117,10 @@ impl Sender {
             lost: None,
             told_away: false,
             retry: RETRY_FIRST,
+            wait_time: config.wait_time,
+            max_try: config.max_try,
+            tries: 0,
+            asked,
         }
     }
 
@@ -115,7 +129,12 @@ impl Sender {
         while !self.deadline.is_over() {
             match self.connect_and_send() {
                 Ended::Stopped => break,
-                Ended::Lost(reason) => self.tell_lost(&reason),
+                Ended::Lost(reason) => {
+                    self.tell_lost(&reason);
+                    if self.gives_up() {
+                        break;
+                    }
+                }
                 Ended::NewStream(reason) => self.restart_stream(&reason),
             }
             self.pause();
@@ -126,6 +145,19 @@ impl Sender {
         let unconfirmed = self.outgoing.unconfirmed();
         self.status.shared.unconfirmed.store(unconfirmed, Relaxed);
         (self.stream, self.outgoing)
+    }
+
+    /// Counts a try without success; whether it was the last one that -M allows.
+    fn gives_up(&mut self) -> bool {
+        self.tries += 1;
+        let gives_up = self.max_try.is_some_and(|max_try| self.tries >= max_try);
+        if gives_up {
+            // An error: it is stopping already.
+            let _ = self.asked.send(Cause::GiveUp(
+                "servsock was not reached in as many tries as -M allows",
+            ));
+        }
+        gives_up
     }
 
     /// Tells of a lost connection once, again when the reason is another or alerts begin to wait, and now and then.
@@ -151,7 +183,7 @@ impl Sender {
 
     /// Waits before the next try. A stop ends it: what is buffered gets one try at once, and then one a second.
     fn pause(&mut self) {
-        let pause = self.retry;
+        let pause = self.wait_time.unwrap_or(self.retry);
         self.retry = (self.retry * 2).min(RETRY_LONGEST);
         let mut until = Instant::now() + pause;
         if let Some(deadline) = self.deadline.get() {
@@ -289,6 +321,7 @@ impl Sender {
                     }
                     line.welcome = Some(welcome);
                     self.retry = RETRY_FIRST;
+                    self.tries = 0;
                     self.tell_connected(&welcome);
                 }
                 Frame::Ack(ack) if line.welcome.is_some() => {

@@ -301,3 +301,21 @@ fn above_high_water_the_newest_are_dropped_counted_and_told() {
             .says("stopped: received 110 [110], sent 49 [49], dropped 61 [61], buffered 0");
     }
 }
+
+#[test]
+fn maxtry_and_waittime_end_sockserv_with_an_error_and_a_servsock_in_between_starts_the_count_anew()
+{
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_servsock();
+    site.start_sockserv_with(&["-M", "3", "-W", "1"]);
+    site.ids_sends_alerts(1..=10);
+    site.database_gets(1..=10);
+    site.servsock().kill();
+    site.ids_sends_alerts(11..=12);
+    let sockserv = site.sockserv();
+    assert_eq!(sockserv.exits().code(), Some(1));
+    sockserv.says("giving up: servsock was not reached in as many tries as -M allows");
+    sockserv.says("2 alerts could not be sent");
+    sockserv.says("stopped: received 12 [12], sent 10 [10], dropped 0 [0], buffered 2");
+    assert!(!site.path("sockserv").exists(), "the socket is removed");
+}
