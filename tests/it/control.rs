@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 const PROGRAMS: [&str; 2] = ["sockserv", "servsock"];
-const HELP: &str = "known commands: help, stats, high N, low N, quit";
+const HELP: &str = "known commands: help, stats, high N, low N, restart, quit";
 
 fn program<'a>(site: &'a mut Site, name: &str) -> &'a mut crate::program::Program {
     match name {
