@@ -6,8 +6,8 @@ CARGO ?= cargo
 
 help:
 	@echo 'make demo   real alerts of four IDS programs through both programs into a new database, in ./demo'
-	@echo 'make build  target/release/sockserv, servsock, drop'
-	@echo 'make test   all tests; installs the PostgreSQL server package and a C compiler if they are missing'
+	@echo 'make build  target/release/sockserv, servsock, drop, alert'
+	@echo 'make test   all tests; installs a C compiler, PostgreSQL and a test mail server if they are missing'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make fmt    formats the source'
 

@@ -72,6 +72,7 @@ impl Restart {
     pub fn execute(&self, carried: &[u8]) -> Result<Infallible, Error> {
         let failed = |error: io::Error| self.error(error);
         let file = carried_file(carried).map_err(failed)?;
+        let here = std::env::current_dir().map_err(failed)?;
         std::env::set_current_dir(&self.directory).map_err(failed)?;
         let text =
             |text: OsString| CString::new(text.into_vec()).map_err(|error| self.error(error));
@@ -95,6 +96,7 @@ impl Restart {
         masked.map_err(|errno| self.error(errno.desc()))?;
         let Err(errno) = execve(&program, &arguments, &environment);
         unblock();
+        std::env::set_current_dir(here).map_err(failed)?;
         Err(self.error(errno.desc()))
     }
 }
