@@ -5,5 +5,5 @@ use flop::mail::{Kind, program};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    program::run(Kind::Alert, std::env::args_os())
+    program::run(Kind::Alert)
 }

@@ -4,5 +4,5 @@ use flop::mail::{Kind, program};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    program::run(Kind::Drop, std::env::args_os())
+    program::run(Kind::Drop)
 }

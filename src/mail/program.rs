@@ -7,36 +7,15 @@
 
 use super::options::{KEYWORDS, Options, command, computed, validate};
 use super::{Inputs, Kind, Mailer};
-use crate::config::CommandLine;
+use crate::config::{self, CommandLine};
 use crate::error::Error;
-use crate::log;
 use crate::process::{Begun, Cause, Restart, Signals};
-use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// From the command line to the exit code: 0 for a stop by signal, 1 for errors, 2 for usage errors; a test (-T) ends
 /// with 0 or 1.
-pub fn run(kind: Kind, args: impl Iterator<Item = OsString>) -> ExitCode {
-    log::open(kind.name());
-    let line = match CommandLine::parse(command(kind), args.collect()) {
-        Ok(line) => line,
-        Err(error) => {
-            let _ = error.print(); // Help and version as well; a closed output is no error of ours.
-            return ExitCode::from(u8::from(error.use_stderr()) * 2);
-        }
-    };
-    let testing = line.flag("test");
-    match work(kind, line) {
-        Ok(code) => code,
-        Err(error) => {
-            crate::err!("{error}");
-            match testing {
-                true => ExitCode::FAILURE,
-                false => error.exit_code(),
-            }
-        }
-    }
+pub fn run(kind: Kind) -> ExitCode {
+    config::run_program(command(kind), |line| work(kind, line))
 }
 
 fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
@@ -44,8 +23,7 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     let in_force = line.with_file::<Options>(KEYWORDS)?;
     let config = validate(kind, &in_force)?;
     if in_force.options.dump {
-        print(&in_force.dump(KEYWORDS, &computed(&config)))?;
-        return Ok(ExitCode::SUCCESS);
+        return config::print(&in_force.dump(KEYWORDS, &computed(&config)));
     }
     if in_force.options.test {
         Inputs::open(&config)?.test()?;
@@ -77,9 +55,4 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
         Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
         Cause::Restart(_) => match restart.execute(&[])? {},
     }
-}
-
-fn print(text: &str) -> Result<(), Error> {
-    let written = io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Error::start("cannot print the configuration", error, ""))
 }
