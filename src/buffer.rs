@@ -56,7 +56,9 @@ impl Water {
             ))
         } else if low == 0 {
             Err("LowWater must be at least 1".to_owned())
-        } else if high <= low {
+        } else if high < low {
+            Err(format!("HighWater {high} is below LowWater {low}"))
+        } else if high == low {
             Err(format!("HighWater {high} is not above LowWater {low}"))
         } else {
             Ok(Water { high, low })

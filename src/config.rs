@@ -21,6 +21,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// `-h` fits the smallest terminal.
+const SCREEN_COLUMNS: usize = 80;
 /// A password with more bytes is a mistake: the wrong file.
 const SECRET_BYTES_MAX: u64 = 1024;
 
@@ -53,6 +55,23 @@ impl Keyword {
             secret: true,
         }
     }
+}
+
+/// Tables of keywords, one behind the other; `N` is the number of all keywords.
+pub const fn join<const N: usize>(tables: &[&[Keyword]]) -> [Keyword; N] {
+    let mut joined = [Keyword::new("", ""); N];
+    let (mut number, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut keyword = 0;
+        while keyword < tables[table].len() {
+            joined[number] = tables[table][keyword];
+            keyword += 1;
+            number += 1;
+        }
+        table += 1;
+    }
+    assert!(number == N, "N is the number of all keywords");
+    joined
 }
 
 /// A checked command line, before the file.
@@ -109,10 +128,14 @@ impl CommandLine {
             None => Vec::new(),
         };
         let given = |option| self.matches.value_source(option) == Some(ValueSource::CommandLine);
+        // The command line wins.
+        let settings: Vec<_> = settings
+            .into_iter()
+            .filter(|(_, keyword)| !given(keyword.option))
+            .collect();
         let (program, own) = self.args.split_first().expect("a program has a name");
         let from_file = settings
             .iter()
-            .filter(|(_, keyword)| !given(keyword.option))
             .filter_map(|(setting, keyword)| argument(&self.command, keyword, &setting.value).ok())
             .flatten();
         let args = [program.clone()]
@@ -141,12 +164,9 @@ pub fn run_program(
     work: impl FnOnce(CommandLine) -> Result<ExitCode, Error>,
 ) -> ExitCode {
     crate::log::open(command.get_name().to_owned());
-    let line = match CommandLine::parse(command, std::env::args_os().collect()) {
+    let line = match CommandLine::parse(command.clone(), std::env::args_os().collect()) {
         Ok(line) => line,
-        Err(error) => {
-            let _ = error.print(); // Help and version as well; a closed output is no error of ours.
-            return ExitCode::from(u8::from(error.use_stderr()) * 2);
-        }
+        Err(error) => return tell(command, &error),
     };
     let testing = line.flag("test");
     work(line).unwrap_or_else(|error| {
@@ -156,6 +176,34 @@ pub fn run_program(
             false => error.exit_code(),
         }
     })
+}
+
+/// clap's answer: a usage error, the version, or a help text.
+fn tell(mut command: Command, error: &clap::Error) -> ExitCode {
+    let is_short = error.kind() == ErrorKind::DisplayHelp
+        && error.render().to_string() == command.render_help().to_string();
+    // A closed output is no error of ours.
+    let _ = match is_short {
+        true => std::io::stdout().write_all(short_help(command).as_bytes()),
+        false => error.print(),
+    };
+    ExitCode::from(u8::from(error.use_stderr()) * 2)
+}
+
+/// What `-h` answers: the usual options on one screen, without groups.
+pub(crate) fn short_help(command: Command) -> String {
+    let mut command = command
+        .mut_args(|arg| match arg.get_id().as_str() {
+            "help" | "version" => arg.hide_short_help(true),
+            _ => arg.help_heading(None),
+        })
+        .help_template("{usage-heading} {usage}\n{options}\n")
+        .term_width(SCREEN_COLUMNS);
+    let help = command.render_help().to_string();
+    format!(
+        "{}\n  -v, --version; --help explains these and further options, in groups\n",
+        help.trim_end()
+    )
 }
 
 /// Prints a dump.
@@ -262,7 +310,7 @@ fn read_settings(
     for setting in settings {
         let line = setting.line;
         let refused = |reason: String| Error::Usage(format!("{shown}:{line}: {reason}"));
-        let keyword = keyword(&setting.keyword, table).map_err(refused)?;
+        let keyword = keyword(command, &setting.keyword, table).map_err(refused)?;
         let before = known.iter().find(|(_, known)| known.name == keyword.name);
         if let Some((before, _)) = before
             && !is_repeatable(find(command, keyword.option))
@@ -278,7 +326,11 @@ fn read_settings(
     Ok(known)
 }
 
-fn keyword(written: &str, table: &'static [Keyword]) -> Result<&'static Keyword, String> {
+fn keyword(
+    command: &Command,
+    written: &str,
+    table: &'static [Keyword],
+) -> Result<&'static Keyword, String> {
     let found = table
         .iter()
         .find(|keyword| keyword.name.eq_ignore_ascii_case(written));
@@ -286,7 +338,11 @@ fn keyword(written: &str, table: &'static [Keyword]) -> Result<&'static Keyword,
         let nearest = keywords::nearest(written, table.iter().map(|keyword| keyword.name));
         match nearest {
             Some(nearest) => format!("{written} is no keyword; did you mean {nearest}?"),
-            None => format!("{written} is no keyword; -D shows all of them"),
+            None => {
+                let dump = command.get_arguments().find(|arg| arg.get_id() == "dump");
+                let short = dump.and_then(Arg::get_short).unwrap_or('d');
+                format!("{written} is no keyword; -{short} shows all of them")
+            }
         }
     })
 }
@@ -415,7 +471,12 @@ pub fn read_secret(what: &str, path: &Path) -> Result<String, Error> {
     }
 }
 
-fn check_private(what: &str, path: &Path, file: &File) -> Result<(), Error> {
+/// Refuses a file that holds a secret and is not its owner's alone.
+///
+/// # Errors
+///
+/// Others can read it.
+pub(crate) fn check_private(what: &str, path: &Path, file: &File) -> Result<(), Error> {
     let refused = |answer: String, advice: &str| {
         let tried = format!("cannot take the {what} from {}", path.display());
         Error::start(tried, answer, advice)
@@ -509,7 +570,7 @@ mod tests {
             ),
             (
                 "Nothing: 1",
-                "1: Nothing is no keyword; -D shows all of them",
+                "1: Nothing is no keyword; -d shows all of them",
             ),
             (
                 "Quiet: perhaps",

@@ -1,18 +1,22 @@
-//! The control FIFO: its grammar, and the thread that reads it. What a command does is the daemon's, behind the trait
+//! The control FIFO, and the thread that reads it. What a command does is the daemon's, behind the trait
 //! `Controlled`. README.ctrl is the operator's page of this.
 
 #![forbid(unsafe_code)]
 
-use crate::buffer::HIGH_WATER_MAX;
+mod command;
+
+pub use command::{Command, Line, Mark, Program};
+
 use crate::error::Error;
 use crate::log::Limiter;
 use crate::net;
 use crate::wake::Waker;
+use command::shown;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{self, Mode, SFlag};
 use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,63 +24,12 @@ use std::time::{Duration, Instant};
 /// Longer lines are thrown away up to their newline.
 pub const LINE_BYTES_MAX: usize = 1024;
 
-/// One line of the FIFO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Says what is known.
-    Help,
-    /// Prints the statistics once.
-    Stats,
-    /// Sets HighWater.
-    High(u64),
-    /// Sets LowWater.
-    Low(u64),
-    /// Restarts the daemon as SIGHUP does.
-    Restart,
-    /// Stops the daemon as SIGTERM does.
-    Quit,
-}
-
-/// What `help` answers, and everything unknown.
-pub const HELP: &str = "known commands: help, stats, high N, low N, restart, quit";
-
-impl Command {
-    /// Reads a line without its newline; `None` for an empty one.
-    ///
-    /// # Errors
-    ///
-    /// One line for the operator, which says what is known.
-    pub fn parse(line: &str) -> Result<Option<Command>, String> {
-        let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
-        let number = |word: &str| {
-            word.parse().map_err(|_| {
-                format!(
-                    "`{}` needs a number up to {HIGH_WATER_MAX}; {HELP}",
-                    shown(line)
-                )
-            })
-        };
-        Ok(Some(match words.as_slice() {
-            [] => return Ok(None),
-            ["help"] => Command::Help,
-            ["stats"] => Command::Stats,
-            ["high", n] => Command::High(number(n)?),
-            ["low", n] => Command::Low(number(n)?),
-            ["restart"] => Command::Restart,
-            ["quit"] => Command::Quit,
-            _ => return Err(format!("unknown command `{}`; {HELP}", shown(line))),
-        }))
-    }
-}
-
-/// A line that came from outside, short enough to be shown.
-fn shown(line: &str) -> &str {
-    &line[..line.floor_char_boundary(60)]
-}
-
 /// A daemon, as the control thread sees it.
 pub trait Controlled: Send {
-    /// Carries a command out and answers with one line (statistics, what was set, why not).
+    /// Whose commands are understood.
+    const PROGRAM: Program;
+
+    /// Carries a command out and answers with a line, or several (statistics, what was set, why not).
     fn execute(&mut self, command: Command) -> String;
 
     /// Does what is due by now (periodic statistics, what the receiver could not tell itself) and says when it wants
@@ -220,7 +173,7 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
 }
 
 /// The control thread: reads commands, and does what is due, until it is told to stop.
-pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
+pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) {
     let mut lines = Lines::default();
     let mut unknown = Unknown::default();
     loop {
@@ -241,22 +194,44 @@ pub fn run(mut fifo: Fifo, waker: &Waker, mut controlled: impl Controlled) {
         lines.read_from(&mut fifo.file, |line| match line {
             Ok(line) => answer(line, &mut controlled, &mut unknown),
             Err(TooLong) => unknown.tell(format!(
-                "a line of more than {LINE_BYTES_MAX} bytes is thrown away; {HELP}"
+                "a line of more than {LINE_BYTES_MAX} bytes is thrown away; {}",
+                C::PROGRAM.help()
             )),
         });
     }
 }
 
-fn answer(line: &str, controlled: &mut impl Controlled, unknown: &mut Unknown) {
+fn answer<C: Controlled>(line: &str, controlled: &mut C, unknown: &mut Unknown) {
     crate::debug!(Ctrl, 1, "control: read `{}`", shown(line));
-    match Command::parse(line) {
-        Ok(None) => {}
-        Ok(Some(Command::Help)) => crate::info!("control: {HELP}"),
-        Ok(Some(command)) => match controlled.execute(command).as_str() {
-            "" => {}
-            answer => crate::info!("{answer}"),
-        },
-        Err(text) => unknown.tell(text),
+    let Line { command, answer_to } = match C::PROGRAM.parse(line) {
+        Ok(None) => return,
+        Ok(Some(line)) => line,
+        Err(text) => return unknown.tell(text),
+    };
+    let answer = match command {
+        Command::Help => format!("control: {}", C::PROGRAM.help()),
+        command => controlled.execute(command),
+    };
+    match answer_to {
+        None => answer.lines().for_each(|line| crate::info!("{line}")),
+        Some(file) => write_answer(&file, &answer),
+    }
+}
+
+/// Writes an answer to a new file that nobody else can read; never through a link, never over anything.
+fn write_answer(file: &Path, answer: &str) {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(file)
+        .and_then(|mut new| writeln!(new, "{answer}"));
+    if let Err(error) = written {
+        crate::warning!(
+            "control: cannot write the answer to {}: {error}; it must be a new file in the working directory",
+            file.display()
+        );
     }
 }
 
@@ -341,38 +316,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_are_words_and_numbers() {
-        assert_eq!(Command::parse("help"), Ok(Some(Command::Help)));
-        assert_eq!(
-            Command::parse("  high   20000 "),
-            Ok(Some(Command::High(20_000)))
-        );
-        assert_eq!(Command::parse("low 1"), Ok(Some(Command::Low(1))));
-        assert_eq!(Command::parse(" \t"), Ok(None));
-    }
-
-    #[test]
-    fn what_is_unknown_gets_one_line_that_says_what_is_known() {
-        for line in [
-            "hihg 3",
-            "high",
-            "high 3 4",
-            "stats now",
-            "QUIT",
-            &"x".repeat(900),
-        ] {
-            let answer = Command::parse(line).unwrap_err();
-            assert!(answer.ends_with(HELP), "{answer}");
-            assert!(answer.len() < 200);
-        }
-        assert!(
-            Command::parse("high -1")
-                .unwrap_err()
-                .contains("needs a number up to 1000000000")
-        );
-    }
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<Result<String, TooLong>> {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());

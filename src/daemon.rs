@@ -21,25 +21,37 @@ const UMASK_MAX: u32 = 0o777;
 #[command(next_help_heading = "Daemon")]
 pub struct DaemonOptions {
     /// Go to the background; implies -l
+    ///
+    /// Only once all that can be refused has been checked: errors reach the terminal, and the exit code.
     #[arg(short = 'b', long)]
     background: bool,
     /// Log to syslog, facility LOCAL0
+    ///
+    /// Once it is ready; until then lines go to the terminal.
     #[arg(short = 'l', long)]
     syslog: bool,
     /// Where the syslog daemon listens
-    #[arg(long, value_name = "SOCKET", default_value = crate::log::SYSLOG_SOCKET)]
+    #[arg(long, value_name = "PATH", default_value = crate::log::SYSLOG_SOCKET, hide_short_help = true)]
     syslog_socket: PathBuf,
-    /// Umask for the files made: decimal, octal (0...) or hexadecimal (0x...)
+    /// Umask: decimal, octal (0...) or hex (0x...)
+    ///
+    /// For the files that are made: sockets, PID file, database.
     #[arg(short = 'm', long, value_name = "MODE", value_parser = umask)]
     umask: Option<u32>,
     /// File for the process id
+    ///
+    /// Locked as long as the daemon lives. One whose process lives refuses the start, any other is replaced.
     #[arg(short = 'P', long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// Directory to work in
+    /// Directory to work in, with -b
+    ///
+    /// Relative paths are meant from there on. Without it, the current directory.
     #[arg(short = 'w', long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Debug level 0 to 9 of an area, see README.debug; may be given several times
-    #[arg(short = 'V', long, value_name = "AREA,LEVEL", value_parser = debug)]
+    /// Debug level 0 to 9 of an area
+    ///
+    /// May be given several times. README.debug says which areas there are, and what they show.
+    #[arg(short = 'V', long, value_name = "AREA,LEVEL", value_parser = debug_level)]
     debug: Vec<Debug>,
 }
 
@@ -128,7 +140,12 @@ fn umask(value: &str) -> Result<u32, String> {
     }
 }
 
-fn debug(value: &str) -> Result<Debug, String> {
+/// Reads `AREA,LEVEL`.
+///
+/// # Errors
+///
+/// A sentence that says which areas and levels there are.
+pub fn debug_level(value: &str) -> Result<Debug, String> {
     let refused = || {
         let areas = AREAS.join(", ");
         format!("{value} is not AREA,LEVEL (areas: {areas}; levels 0 to {LEVEL_MAX})")
@@ -180,11 +197,11 @@ mod tests {
             area: "mail",
             level: 9,
         };
-        assert_eq!(debug("mail,9"), Ok(mail));
-        assert_eq!(debug("mail, 9"), Ok(mail));
+        assert_eq!(debug_level("mail,9"), Ok(mail));
+        assert_eq!(debug_level("mail, 9"), Ok(mail));
         for text in ["mail", "mail,10", "mail,-1", "post,1", ",1", "mail,"] {
             assert!(
-                debug(text).unwrap_err().contains("is not AREA,LEVEL"),
+                debug_level(text).unwrap_err().contains("is not AREA,LEVEL"),
                 "{text}"
             );
         }

@@ -12,7 +12,7 @@
 //! - roles: `sensor`, `central`, `mail`: they own the threads
 //! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one facility
 //!   each
-//! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `error`: no I/O, clock, thread or log line
+//! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
 //! `options` stands beside them: it checks the command line with the types of those above.
 
@@ -42,3 +42,4 @@ pub mod dropped;
 pub mod error;
 pub mod keywords;
 pub mod options;
+pub mod status;

@@ -291,6 +291,15 @@ pub fn host_name() -> Result<String, Error> {
     Ok(name.to_string_lossy().into_owned())
 }
 
+/// The name of the user who runs this process, or the user's number where there is none.
+pub fn user_name() -> String {
+    let user = nix::unistd::geteuid();
+    match nix::unistd::User::from_uid(user) {
+        Ok(Some(known)) => known.name,
+        _ => user.to_string(),
+    }
+}
+
 /// Which process has a unix socket bound at `path`: "sockserv, process 4711", as far as this user may know.
 ///
 /// The kernel lists a socket under the path that its owner gave, which may be relative to a directory that is not

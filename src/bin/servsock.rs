@@ -4,9 +4,9 @@
 
 use clap::CommandFactory;
 use flop::central::{Central, Inputs, Worker};
-use flop::config::{self, CommandLine, InForce};
+use flop::config::{self, CommandLine};
 use flop::error::Error;
-use flop::options::{CentralConfig, SERVSOCK_KEYWORDS, Servsock};
+use flop::options::{SERVSOCK_KEYWORDS, Servsock};
 use flop::process::{Begun, Cause, Restart, Signals};
 use std::process::ExitCode;
 
@@ -21,12 +21,11 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     }
     let restart = Restart::prepare()?;
     let in_force = line.with_file::<Servsock>(SERVSOCK_KEYWORDS)?;
-    if in_force.options.dump {
+    if in_force.options.instead.dump {
         return config::print(&in_force.dump(SERVSOCK_KEYWORDS, &[]));
     }
-    let testing = in_force.options.test;
-    let config = in_force.options.clone().validate()?;
-    check_password(&config, &in_force)?;
+    let testing = in_force.options.instead.test;
+    let config = Servsock::validate(&in_force)?;
     if testing {
         drop(Inputs::open(&config)?);
         flop::notice!("the configuration is fine");
@@ -54,21 +53,6 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             match restart.execute(&[])? {}
         }
     }
-}
-
-/// A password in a file that others can read is refused, and one in the argument list is warned of: everybody on this
-/// machine can see it there.
-fn check_password(config: &CentralConfig, in_force: &InForce<Servsock>) -> Result<(), Error> {
-    if !config.db.has_password() {
-        return Ok(());
-    }
-    if in_force.place("db").is_empty() {
-        flop::warning!(
-            "the database's password is in the argument list, where everybody on this machine can read it; \
-             a configuration file (-c, keyword DB) can hide it"
-        );
-    }
-    in_force.check_secret("db")
 }
 
 /// A restart that is impossible is told, and changes nothing.

@@ -18,11 +18,11 @@ fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let restart = Restart::prepare()?;
     let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
-    if in_force.options.dump {
+    if in_force.options.instead.dump {
         return config::print(&in_force.dump(SOCKSERV_KEYWORDS, &[]));
     }
-    let testing = in_force.options.test;
-    let config = in_force.options.clone().validate(process::host_name)?;
+    let testing = in_force.options.instead.test;
+    let config = Sockserv::validate(&in_force, process::host_name)?;
     if testing {
         drop(Inputs::open(&config, None)?);
         flop::notice!("the configuration is fine");

@@ -4,7 +4,7 @@
 
 use super::messages::Numbers;
 use crate::buffer::Water;
-use crate::ctrl::{Command, Controlled, Periodic};
+use crate::ctrl::{self, Command, Controlled, Periodic};
 use crate::options::CentralConfig;
 use crate::process::Cause;
 use crate::wake::Waker;
@@ -131,12 +131,13 @@ impl Controls {
 }
 
 impl Controlled for Controls {
+    const PROGRAM: ctrl::Program = ctrl::Program::Servsock;
+
     fn execute(&mut self, command: Command) -> String {
         match command {
-            Command::Help => crate::ctrl::HELP.to_owned(),
             Command::Stats => self.stats_line(),
-            Command::High(high) => self.set_water(high, self.water.low()),
-            Command::Low(low) => self.set_water(self.water.high(), low),
+            Command::High(mark) => self.set_water(mark.alerts, self.water.low()),
+            Command::Low(mark) => self.set_water(self.water.high(), mark.alerts),
             Command::Restart => {
                 // An error: it is stopping already.
                 let _ = self
@@ -149,6 +150,7 @@ impl Controlled for Controls {
                 let _ = self.asked.send(Cause::Stop("quit, from the control FIFO"));
                 String::new() // The main thread says it.
             }
+            _ => "not yet".to_owned(),
         }
     }
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Kind;
-use crate::config::{InForce, Keyword, number, port};
+use crate::config::{self, InForce, Keyword, number, port};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
 use crate::options::check_socket_path;
@@ -31,37 +31,43 @@ pub struct Options {
     /// Configuration file
     #[arg(short = 'c', long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Unix datagram socket to make
+    /// Socket to make
+    ///
+    /// A unix datagram socket, which gets JSON records.
     #[arg(short = 's', long, value_name = "SOCKET")]
     socket: PathBuf,
-    /// Seconds between looks for alerts to mail
+    /// Seconds between looks for alerts
     #[arg(short = 'A', long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     alarm_delay: u64,
-    /// Mail at once when so many alerts wait; 0 is off
+    /// Mail at once when so many wait
+    ///
+    /// 0 is off: only the timer of -A counts.
     #[arg(short = 'L', long, value_name = "ALERTS", default_value = "0", value_parser = records)]
     alarm_level: u64,
     /// Give up after so many failed tries
     #[arg(short = 'M', long, value_name = "TRIES", default_value = "5", value_parser = tries)]
     max_count: u64,
     /// Seconds from a failed try to the next [default: those of -A]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, hide_short_help = true)]
     retry: Option<u64>,
     /// Show sensors by their full DNS names
     #[arg(short = 'F', long)]
     fqn_names: bool,
     /// Alerts shown one by one in a mail; the others are in its table
-    #[arg(long, value_name = "ALERTS", default_value = "100", value_parser = records)]
+    #[arg(long, value_name = "ALERTS", default_value = "100", value_parser = records, hide_short_help = true)]
     listed: u64,
     /// Alerts kept one by one while they wait; further ones are counted by rule
-    #[arg(long, value_name = "ALERTS", default_value = "10000", value_parser = records)]
+    #[arg(long, value_name = "ALERTS", default_value = "10000", value_parser = records, hide_short_help = true)]
     max_waiting: u64,
     /// Seconds to go on after a signal to stop
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = drain)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = drain, hide_short_help = true)]
     drain: u64,
     /// Print the configuration in force, and end
     #[arg(short = 'D', long)]
     pub dump: bool,
-    /// Test the configuration, the socket and the mail server, and end
+    /// Test the configuration and all it names, and end
+    ///
+    /// Also the socket and the mail server.
     #[arg(short = 'T', long)]
     pub test: bool,
     /// Print the version
@@ -81,43 +87,57 @@ struct MailOptions {
     /// Who gets the mail; may be given several times
     #[arg(short = 'r', long = "recipient", value_name = "ADDRESS")]
     recipients: Vec<String>,
-    /// Sender of the mail [default: the program's name at the domain of -d]
+    /// Sender of the mail
+    ///
+    /// Without it, the program's name at the domain of -d.
     #[arg(short = 'f', long, value_name = "ADDRESS")]
     from: Option<String>,
     /// Mail server
     #[arg(short = 'S', long, value_name = "HOST", default_value = "localhost")]
     server: String,
-    /// Its TCP port [default: 25, with --tls tls 465]
+    /// Its TCP port [default: 25, or 465 for TLS]
     #[arg(short = 'p', long, value_name = "PORT", value_parser = port)]
     port: Option<u16>,
-    /// Name to greet the mail server with, and domain of addresses without one [default: the host name]
+    /// Our name [default: the host name]
+    ///
+    /// To greet the mail server with, and for addresses without a domain.
     #[arg(short = 'd', long, value_name = "DOMAIN")]
     domain: Option<String>,
-    /// Encrypt the connection to the mail server
-    #[arg(long, value_name = "HOW", value_enum, default_value = "off")]
+    /// off, starttls, or tls from the first byte
+    ///
+    /// How the connection to the mail server is encrypted.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value = "off",
+        hide_possible_values = true
+    )]
     tls: Tls,
     /// Certificates to trust instead of the public ones, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     ca_file: Option<PathBuf>,
     /// Log in at the mail server as this user
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     user: Option<String>,
     /// File with the password in its first line; nobody else may read it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     password_file: Option<PathBuf>,
     /// Seconds to wait for each answer of the mail server
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, hide_short_help = true)]
     mail_timeout: u64,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Instead of mail")]
 struct ExecOptions {
-    /// Program that gets the alerts on its standard input, a JSON record per line
+    /// Program that gets the alerts instead
+    ///
+    /// On its standard input, a JSON record per line.
     #[arg(long, value_name = "PROGRAM")]
     exec: Option<PathBuf>,
     /// Seconds after which it is killed
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = timeout)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = timeout, hide_short_help = true)]
     exec_timeout: u64,
 }
 
@@ -132,8 +152,7 @@ pub enum Tls {
     Tls,
 }
 
-/// The keywords of drop.conf and alert.conf.
-pub const KEYWORDS: &[Keyword] = &[
+const OWN_KEYWORDS: [Keyword; 21] = [
     Keyword::new("Socket", "socket"),
     Keyword::new("AlarmDelay", "alarm_delay"),
     Keyword::new("AlarmLevel", "alarm_level"),
@@ -155,14 +174,14 @@ pub const KEYWORDS: &[Keyword] = &[
     Keyword::new("MailTimeout", "mail_timeout"),
     Keyword::new("Exec", "exec"),
     Keyword::new("ExecTimeout", "exec_timeout"),
-    daemon::KEYWORDS[0],
-    daemon::KEYWORDS[1],
-    daemon::KEYWORDS[2],
-    daemon::KEYWORDS[3],
-    daemon::KEYWORDS[4],
-    daemon::KEYWORDS[5],
-    daemon::KEYWORDS[6],
 ];
+
+/// The keywords of drop.conf and alert.conf.
+pub const KEYWORDS: &[Keyword] =
+    &config::join::<{ OWN_KEYWORDS.len() + daemon::KEYWORDS.len() }>(&[
+        &OWN_KEYWORDS,
+        &daemon::KEYWORDS,
+    ]);
 
 impl std::fmt::Display for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -357,6 +357,8 @@ impl Sender {
             received: counts.pushed,
             dropped: counts.dropped,
             buffered: counts.held,
+            spooled: 0,
+            oldest_us: 0,
         }
     }
 

@@ -166,12 +166,13 @@ fn set_water(gauge: &Gauge, high: Option<u64>, low: Option<u64>) -> String {
 }
 
 impl Controlled for Controls {
+    const PROGRAM: ctrl::Program = ctrl::Program::Sockserv;
+
     fn execute(&mut self, command: Command) -> String {
         match command {
-            Command::Help => ctrl::HELP.to_owned(),
             Command::Stats => self.stats_line(),
-            Command::High(high) => set_water(&self.status.gauge, Some(high), None),
-            Command::Low(low) => set_water(&self.status.gauge, None, Some(low)),
+            Command::High(mark) => set_water(&self.status.gauge, Some(mark.alerts), None),
+            Command::Low(mark) => set_water(&self.status.gauge, None, Some(mark.alerts)),
             Command::Restart => {
                 // An error: it is stopping already.
                 let _ = self
@@ -184,6 +185,7 @@ impl Controlled for Controls {
                 let _ = self.asked.send(Cause::Stop("quit, from the control FIFO"));
                 String::new() // The main thread says it.
             }
+            _ => "not yet".to_owned(),
         }
     }
 

@@ -20,7 +20,7 @@ mod sqlite;
 mod tests;
 mod url;
 
-pub use url::Url;
+pub use url::{Login, Url};
 
 use crate::alert::SensorName;
 use crate::wire::{Item, StreamId};

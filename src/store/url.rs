@@ -11,6 +11,19 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(pub(super) Kind);
 
+/// Whom PostgreSQL's file of passwords is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login<'a> {
+    /// Name, address or folder; "localhost" for the usual folder of the socket.
+    pub host: &'a str,
+    /// TCP port.
+    pub port: u16,
+    /// Database.
+    pub dbname: &'a str,
+    /// Its user; the operating system's where none is given.
+    pub user: String,
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Sqlite(PathBuf),
@@ -51,6 +64,49 @@ impl Url {
                 "a database's address begins with sqlite: or postgresql://, as in sqlite:/var/lib/flop/alerts.db or \
                  postgresql://snort:password@db.example.org:5432/snort",
             )),
+        }
+    }
+
+    /// A PostgreSQL database from its parts. `host` is a name, an address, or the folder of the server's socket; empty
+    /// for the usual folder.
+    pub fn postgres(user: String, host: &str, port: Option<u16>, dbname: String) -> Url {
+        let host = match host {
+            "" => POSTGRES_SOCKET_DIR,
+            host => host,
+        };
+        Url(Kind::Postgres(Server {
+            user: Some(user),
+            password: None,
+            host: host.to_owned(),
+            port: port.unwrap_or(POSTGRES_PORT),
+            dbname,
+        }))
+    }
+
+    /// Sets the password, where the database has one.
+    pub fn set_password(&mut self, password: String) {
+        match &mut self.0 {
+            Kind::Sqlite(_) => {}
+            Kind::Postgres(server) => server.password = Some(password),
+        }
+    }
+
+    /// Whom a password is looked up for; `None` where the database knows no passwords.
+    pub fn login(&self) -> Option<Login<'_>> {
+        match &self.0 {
+            Kind::Sqlite(_) => None,
+            Kind::Postgres(server) => Some(Login {
+                host: match server.host.as_str() {
+                    POSTGRES_SOCKET_DIR => "localhost",
+                    host => host,
+                },
+                port: server.port,
+                dbname: &server.dbname,
+                user: server
+                    .user
+                    .clone()
+                    .unwrap_or_else(crate::process::user_name),
+            }),
         }
     }
 

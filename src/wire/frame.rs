@@ -34,7 +34,9 @@
 //! |           |        | 8  | heard     | i64, when the IDS was last heard, the same clock; 0 never      |
 //! |           |        | 8  | received  | alerts taken from the IDS since start                          |
 //! |           |        | 8  | dropped   | alerts dropped since start                                     |
-//! |           |        | 8  | buffered  | alerts that are not acknowledged yet                           |
+//! |           |        | 8  | buffered  | alerts in memory that are not acknowledged yet                 |
+//! |           |        | 8  | spooled   | alerts on the sensor's disk that are not acknowledged yet      |
+//! |           |        | 8  | oldest    | i64, when the oldest of them came, the same clock; 0: none     |
 //! | STATE     | worker | 1  | database  | 0 reachable, 1 away; the worker's heartbeat                    |
 //! | BYE       | both   | 2+ | reason    | u16 length, text; nothing follows                              |
 //!
@@ -143,8 +145,12 @@ pub struct Heartbeat {
     pub received: u64,
     /// Alerts dropped since start.
     pub dropped: u64,
-    /// Alerts that are not acknowledged yet.
+    /// Alerts in memory that are not acknowledged yet.
     pub buffered: u64,
+    /// Alerts on the sensor's disk that are not acknowledged yet.
+    pub spooled: u64,
+    /// When the oldest of them was taken from the IDS, by the same clock; 0 where there is none.
+    pub oldest_us: i64,
 }
 
 /// A received frame.
@@ -319,6 +325,8 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
             out.extend_from_slice(&heartbeat.received.to_le_bytes());
             out.extend_from_slice(&heartbeat.dropped.to_le_bytes());
             out.extend_from_slice(&heartbeat.buffered.to_le_bytes());
+            out.extend_from_slice(&heartbeat.spooled.to_le_bytes());
+            out.extend_from_slice(&heartbeat.oldest_us.to_le_bytes());
         }
         Frame::State { database_away } => out.push(u8::from(*database_away)),
     }
@@ -355,6 +363,8 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Frame<'_>, DecodeError> {
             received: fields.u64("the received alerts")?,
             dropped: fields.u64("the dropped alerts")?,
             buffered: fields.u64("the buffered alerts")?,
+            spooled: fields.u64("the spooled alerts")?,
+            oldest_us: fields.i64("the time of the oldest alert")?,
         }),
         Kind::State => Frame::State {
             database_away: fields.u8("the database's state")? != 0,
@@ -485,6 +495,8 @@ mod tests {
                 received: 3,
                 dropped: 4,
                 buffered: 5,
+                spooled: 6,
+                oldest_us: 7,
             }),
             Frame::State {
                 database_away: true,
