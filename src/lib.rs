@@ -10,8 +10,8 @@
 //!
 //! - programs: `bin/*`, the only ones to end the process
 //! - roles: `sensor`, `central`, `mail`: they own the threads
-//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `wake`: one facility
-//!   each
+//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `teller`, `wake`: one
+//!   facility each
 //! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
 //! `options` stands beside them: it checks the command line with the types of those above.
@@ -30,6 +30,7 @@ pub mod log;
 pub mod net;
 pub mod process;
 pub mod store;
+pub mod teller;
 pub mod wake;
 
 pub mod central;
