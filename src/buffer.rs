@@ -277,6 +277,14 @@ impl Intake {
         dropped
     }
 
+    /// What `push` does when there are too many, behind a `push_all`.
+    pub fn drop_newest(&mut self) -> Option<Dropped> {
+        let mut state = self.0.lock();
+        let dropped = state.is_over().then(|| state.drop_newest());
+        state.check();
+        dropped.filter(|dropped| dropped.items > 0)
+    }
+
     /// Gives the memory of dropped items back, when nobody wants them.
     pub fn recycle(&mut self, dropped: Vec<Chunk>) {
         let mut state = self.0.lock();
@@ -285,7 +293,8 @@ impl Intake {
         }
     }
 
-    /// Appends items without looking at HighWater: for the worker, which stops reading instead (`Gauge::is_high`).
+    /// Appends items without looking at HighWater: for the worker, which stops reading instead (`Gauge::is_high`), or
+    /// puts something in the place of what it drops (`drop_newest`).
     pub fn push_all<'a>(&mut self, items: impl Iterator<Item = &'a [u8]>) {
         let mut state = self.0.lock();
         items.for_each(|item| state.append(item));

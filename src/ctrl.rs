@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod in_force;
 
 pub use command::{Command, Line, Mark, Program};
+pub use in_force::{Configuration, flag};
 
 use crate::error::Error;
 use crate::log::Limiter;
@@ -47,6 +49,19 @@ pub struct Periodic {
 }
 
 impl Periodic {
+    /// The period; `None`: never due.
+    pub fn every(&self) -> Option<Duration> {
+        self.every
+    }
+
+    /// What `stats every` answers.
+    pub fn shown(&self) -> String {
+        match self.every {
+            Some(every) => format!("statistics come every {} s", every.as_secs()),
+            None => "statistics come only when asked for".to_owned(),
+        }
+    }
+
     /// First due one period from now; `None`: never.
     pub fn new(every: Option<Duration>) -> Periodic {
         Periodic {

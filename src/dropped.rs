@@ -34,6 +34,10 @@ pub struct Dropped<'a> {
     dport: Option<u16>,
     proto: Option<u8>,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensor_sid: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<i64>,
 }
 
 impl<'a> Dropped<'a> {
@@ -64,6 +68,17 @@ impl<'a> Dropped<'a> {
             dport: ports.map(|(_, destination)| destination),
             proto: alert.flow.map(|flow| flow.proto),
             reason,
+            sensor_sid: None,
+            cid: None,
+        }
+    }
+
+    /// The same of an alert that was not dropped but stored, under these numbers as far as they are known.
+    pub fn stored_as(self, sensor_sid: i64, cid: Option<i64>) -> Dropped<'a> {
+        Dropped {
+            sensor_sid: Some(sensor_sid),
+            cid,
+            ..self
         }
     }
 
@@ -308,6 +323,9 @@ mod tests {
              \"src\":\"192.0.2.1\",\"sport\":53,\"dst\":\"192.0.2.2\",\"dport\":1024,\"proto\":17,\
              \"reason\":\"HighWater\"}"
         );
+        let stored = |cid| Dropped::new(&alert, &sensor, "x").stored_as(3, cid).json();
+        assert!(stored(Some(9)).ends_with(r#","reason":"x","sensor_sid":3,"cid":9}"#));
+        assert!(stored(None).ends_with(r#","reason":"x","sensor_sid":3}"#));
     }
 
     fn alert(json: &str) -> Record {

@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod pulse;
+
+pub use pulse::Pulse;
+
 use serde::{Deserialize, Serialize};
 
 /// What a running daemon says of itself.
@@ -40,10 +44,16 @@ pub struct SensorState {
     pub received: u64,
     /// Alerts that are safe in the database.
     pub stored: u64,
-    /// Alerts that were dropped, for whatever reason.
+    /// Alerts that were dropped, as the daemon's statistics count them.
     pub dropped: u64,
+    /// When the last one was dropped; `None`: none since start, or not known.
+    #[serde(default)]
+    pub dropped_us: Option<i64>,
     /// Alerts in memory that are not in the database yet.
     pub buffered: u64,
+    /// LowWater of that memory; 0: not known.
+    #[serde(default)]
+    pub low_water: u64,
     /// Alerts on disk that are not in the database yet.
     pub spooled: u64,
     /// How long the oldest alert that is not in the database waits already, in microseconds; 0 where none waits.

@@ -23,7 +23,7 @@ pub mod frame;
 pub mod item;
 pub mod sequence;
 
-pub use item::{Item, Loss};
+pub use item::{Gap, Item, Loss};
 
 use std::fmt;
 

@@ -33,12 +33,28 @@ pub(super) fn lost(reason: &str) -> Item<'static> {
     })
 }
 
-/// How many alerts there are, and how many the loss records speak of.
-pub(super) fn count(items: &[Item<'_>]) -> (u64, u64) {
-    items
-        .iter()
-        .fold((0, 0), |(alerts, lost), item| match item {
-            Item::Alert(_) => (alerts + 1, lost),
-            Item::Loss(loss) => (alerts, lost.saturating_add(loss.count)),
-        })
+/// What a batch holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Alerts.
+    pub(super) alerts: u64,
+    /// Alerts that its losses and gaps speak of.
+    pub(super) lost: u64,
+    /// Those of its gaps alone.
+    pub(super) in_gaps: u64,
+}
+
+pub(super) fn count(items: &[Item<'_>]) -> Count {
+    let mut count = Count::default();
+    for item in items {
+        match item {
+            Item::Alert(_) => count.alerts += 1,
+            Item::Loss(loss) => count.lost = count.lost.saturating_add(loss.count),
+            Item::Gap(gap) => {
+                count.lost = count.lost.saturating_add(gap.loss.count);
+                count.in_gaps = count.in_gaps.saturating_add(gap.loss.count);
+            }
+        }
+    }
+    count
 }

@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::master::shown;
 use super::messages::Numbers;
-use crate::buffer::Water;
-use crate::ctrl::{self, Command, Controlled, Periodic};
+use super::settings::{Change, Settings};
+use crate::alert::SensorName;
+use crate::clock::now_us;
+use crate::ctrl::{self, Command, Configuration, Controlled, Periodic};
 use crate::options::CentralConfig;
 use crate::process::Cause;
+use crate::status::Report;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::sync::Arc;
@@ -16,12 +20,22 @@ use std::time::{Duration, Instant};
 /// The master answers at once unless it is starting a worker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// The numbers of all workers, those that have ended too, and of each connected sensor.
+type Statistics = (Numbers, Vec<(SensorName, Numbers)>);
+
+const BUSY: &str = "the master thread is busy; ask again in a while";
+
 /// What the master is asked.
 pub(super) enum Request {
-    /// The sum of all workers' numbers, those that have ended too.
-    Numbers(Sender<Numbers>),
-    /// Other marks, for all workers and those to come.
-    Water(Water),
+    Statistics(Sender<Statistics>),
+    /// All sensors that have come.
+    Report(Sender<Report>),
+    /// The settings, and a line for each sensor with marks of its own.
+    InForce(Sender<(Settings, Vec<String>)>),
+    /// Other settings, for workers and those to come; answered with what is in force then.
+    Change(Change, Sender<String>),
+    /// The end of this sensor's connections; answered with how many there were.
+    Disconnect(String, Sender<String>),
 }
 
 /// Asks the master.
@@ -62,16 +76,17 @@ impl Requests {
         self.waker.wake();
     }
 
-    fn ask(&self, request: Request) {
-        // An error: the master has ended, and so will this thread.
-        let _ = self.send.send(request);
+    /// `None`: the master is busy, or has ended, and so will this thread.
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
+        let (send, receive) = bounded(1);
+        self.send.send(request(send)).ok()?;
         self.waker.wake();
+        receive.recv_timeout(ANSWER_WITHIN).ok()
     }
 
-    fn numbers(&self) -> Option<Numbers> {
-        let (send, receive) = bounded(1);
-        self.ask(Request::Numbers(send));
-        receive.recv_timeout(ANSWER_WITHIN).ok()
+    fn ask_for_text(&self, request: impl FnOnce(Sender<String>) -> Request) -> String {
+        self.ask(request)
+            .unwrap_or_else(|| format!("no answer: {BUSY}"))
     }
 }
 
@@ -86,8 +101,9 @@ pub(super) struct Controls {
     requests: Requests,
     asked: Sender<Cause>,
     stats: Periodic,
-    before: Numbers,
-    water: Water,
+    before: Statistics,
+    configuration: Configuration,
+    started_us: i64,
 }
 
 impl Controls {
@@ -100,34 +116,90 @@ impl Controls {
             requests,
             asked,
             stats: Periodic::new(config.stats_every),
-            before: Numbers::default(),
-            water: config.water,
+            before: Statistics::default(),
+            configuration: Configuration::new(&config.dump),
+            started_us: now_us(),
         }
     }
 
-    fn stats_line(&mut self) -> String {
-        let Some(now) = self.requests.numbers() else {
-            return "no statistics: the master thread is busy, try again".to_owned();
+    /// A line for all sensors together, then one for each that is connected.
+    fn statistics(&mut self) -> String {
+        let Some(now) = self.requests.ask(Request::Statistics) else {
+            return format!("no statistics: {BUSY}");
         };
-        let line = now.line(&self.before);
+        let lines = statistics_lines(&now, &self.before);
         self.before = now;
-        line
+        lines
     }
 
-    fn set_water(&mut self, high: u64, low: u64) -> String {
-        match Water::new(high, low) {
-            Ok(water) => {
-                self.water = water;
-                self.requests.ask(Request::Water(water));
-                format!("HighWater is {high}, LowWater is {low}, for all sensors")
-            }
-            Err(error) => format!(
-                "refused: {error}; HighWater stays {}, LowWater {}",
-                self.water.high(),
-                self.water.low()
-            ),
-        }
+    fn set_stats(&mut self, every: Option<Duration>) -> String {
+        self.stats = Periodic::new(every);
+        self.stats.shown()
     }
+
+    fn change(&self, change: Change) -> String {
+        self.requests
+            .ask_for_text(|answer| Request::Change(change, answer))
+    }
+
+    /// The file that a restart would need to come to what is in force now.
+    fn configuration(&mut self) -> String {
+        let Some((settings, own)) = self.requests.ask(Request::InForce) else {
+            return format!("no configuration: {BUSY}");
+        };
+        let path = |path: Option<std::ffi::OsString>| {
+            let path = path.map(|path| path.to_string_lossy().into_owned());
+            path.into_iter().collect::<Vec<_>>()
+        };
+        let every = self.stats.every().map(|every| every.as_secs().to_string());
+        for (keyword, values) in [
+            ("HighWater", vec![settings.high.to_string()]),
+            ("LowWater", vec![settings.low.to_string()]),
+            ("Quiet", vec![ctrl::flag(settings.quiet)]),
+            ("DropSocket", path(settings.drop_socket)),
+            ("AlertSocket", path(settings.alert_socket)),
+            ("UnixPriority", vec![settings.priority.to_string()]),
+            ("Statistics", every.into_iter().collect()),
+        ] {
+            self.configuration.set(keyword, &values);
+        }
+        let text = [self.configuration.text()];
+        text.into_iter().chain(own).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How servsock is, and all sensors that have come since its start.
+    fn report(&self) -> Report {
+        let report = self.requests.ask(Request::Report);
+        report.unwrap_or_else(|| Report {
+            program: "servsock".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now_us: now_us(),
+            started_us: self.started_us,
+            database_away: false,
+            sensors: Vec::new(),
+        })
+    }
+
+    fn ask(&self, cause: Cause) -> String {
+        // An error: it is stopping already.
+        let _ = self.asked.send(cause);
+        String::new() // The main thread says it.
+    }
+}
+
+fn statistics_lines(now: &Statistics, before: &Statistics) -> String {
+    let total = now.0.line(&before.0);
+    let each = now.1.iter().map(|(sensor, numbers)| {
+        let is_same = |(known, _): &&(SensorName, Numbers)| known == sensor;
+        let earlier = before.1.iter().find(is_same);
+        let earlier = earlier.map_or(Numbers::default(), |(_, numbers)| *numbers);
+        format!("sensor {}: {}", shown(sensor), numbers.line(&earlier))
+    });
+    [total]
+        .into_iter()
+        .chain(each)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Controlled for Controls {
@@ -135,29 +207,36 @@ impl Controlled for Controls {
 
     fn execute(&mut self, command: Command) -> String {
         match command {
-            Command::Stats => self.stats_line(),
-            Command::High(mark) => self.set_water(mark.alerts, self.water.low()),
-            Command::Low(mark) => self.set_water(self.water.high(), mark.alerts),
-            Command::Restart => {
-                // An error: it is stopping already.
-                let _ = self
-                    .asked
-                    .send(Cause::Restart("restart, from the control FIFO"));
-                String::new() // The main thread says it.
+            Command::Stats => self.statistics(),
+            Command::StatsEvery(every) => self.set_stats(every),
+            Command::High(mark) => self.change(Change::High(mark)),
+            Command::Low(mark) => self.change(Change::Low(mark)),
+            Command::Quiet(quiet) => self.change(Change::Quiet(quiet)),
+            Command::Debug(debug) => self.change(Change::Debug(debug)),
+            Command::Priority(priority) => self.change(Change::Priority(priority)),
+            Command::AlertSocket(path) => self.change(Change::AlertSocket(path)),
+            Command::Disconnect(name) => self
+                .requests
+                .ask_for_text(|answer| Request::Disconnect(name, answer)),
+            Command::Config => self.configuration(),
+            Command::Restart => self.ask(Cause::Restart("restart, from the control FIFO")),
+            Command::Quit => self.ask(Cause::Stop("quit, from the control FIFO")),
+            Command::Status | Command::Sensors => {
+                serde_json::to_string(&self.report()).expect("names and numbers become JSON")
             }
-            Command::Quit => {
-                // An error: it is stopping already.
-                let _ = self.asked.send(Cause::Stop("quit, from the control FIFO"));
-                String::new() // The main thread says it.
-            }
-            _ => "not yet".to_owned(),
+            Command::Help
+            | Command::Server(..)
+            | Command::Reconnect
+            | Command::MaxTry(_)
+            | Command::Wait(_)
+            | Command::DropSocket(_) => "refused: this command is not servsock's".to_owned(),
         }
     }
 
     fn tick(&mut self, now: Instant) -> Option<Instant> {
         if self.stats.is_due(now) {
-            let line = self.stats_line();
-            crate::info!("{line}");
+            let lines = self.statistics();
+            lines.lines().for_each(|line| crate::info!("{line}"));
         }
         self.stats.next()
     }

@@ -4,13 +4,16 @@
 
 use super::END_SECS_MAX;
 use super::control::{MasterRequests, Request};
-use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
+use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
+use super::sensors::{Connection, Sensors};
+use super::settings::{Change, Tuning};
 use crate::alert::SensorName;
-use crate::buffer::Water;
-use crate::log::{self, Limiter};
+use crate::clock::now_us;
+use crate::log::Limiter;
 use crate::net;
 use crate::options::CentralConfig;
 use crate::process::{self, Control, Received};
+use crate::status::Report;
 use crate::wake::Waker;
 use nix::poll::PollFd;
 use std::io;
@@ -42,7 +45,9 @@ pub(super) struct Master {
     ended: Numbers,
     /// What they had and did not store: their sensors have it still.
     unstored: u64,
-    water: Water,
+    tuning: Tuning,
+    sensors: Sensors,
+    started_us: i64,
     accept_again: Option<Instant>,
     accept_errors: Limiter,
     strangers_gone: Limiter,
@@ -55,6 +60,7 @@ struct Worker {
     since: Instant,
     sensor: Option<(SensorName, String)>,
     numbers: Numbers,
+    condition: Condition,
     /// The worker's own last word.
     bye: Option<String>,
     /// Killed when this has passed, for this reason.
@@ -71,7 +77,9 @@ impl Master {
     ) -> Master {
         Master {
             listener,
-            water: config.water,
+            tuning: Tuning::new(&config),
+            sensors: Sensors::default(),
+            started_us: now_us(),
             config,
             requests,
             control,
@@ -125,6 +133,14 @@ impl Master {
             self.accept_all();
         }
         self.make_room();
+        self.sample();
+    }
+
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if self.sensors.sample_due().is_none_or(|due| due <= now) {
+            self.sensors.sample(live(&self.workers), now, now_us());
+        }
     }
 
     /// The numbers of the workers that sent something, and whether somebody wants to connect.
@@ -140,6 +156,7 @@ impl Master {
             .collect();
         due.extend(self.accept_again.filter(|again| *again > now));
         due.extend(self.strangers_gone.next_due());
+        due.extend(self.sensors.sample_due());
         let wait = due
             .into_iter()
             .min()
@@ -167,17 +184,78 @@ impl Master {
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Numbers(answer) => {
-                // An error: whoever asked has waited long enough.
-                let _ = answer.send(self.numbers());
+            // Errors: whoever asked has waited long enough.
+            Request::Statistics(answer) => {
+                let sensors = self.sensors.numbers(live(&self.workers));
+                let _ = answer.send((self.numbers(), sensors));
             }
-            Request::Water(water) => {
-                self.water = water;
-                self.tell_all(&ToWorker::Water {
-                    high: water.high(),
-                    low: water.low(),
-                });
+            Request::Report(answer) => {
+                let _ = answer.send(self.report());
             }
+            Request::InForce(answer) => {
+                let _ = answer.send((self.tuning.general().clone(), self.tuning.own_lines()));
+            }
+            Request::Change(change, answer) => {
+                let _ = answer.send(self.change(change));
+            }
+            Request::Disconnect(name, answer) => {
+                let _ = answer.send(self.disconnect(&name));
+            }
+        }
+    }
+
+    fn report(&self) -> Report {
+        let now_us = now_us();
+        let low_water = |name: &str| self.tuning.of(name).low;
+        Report {
+            program: "servsock".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now_us,
+            started_us: self.started_us,
+            database_away: live(&self.workers).any(|worker| worker.condition.database_away),
+            sensors: self
+                .sensors
+                .states(live(&self.workers), Instant::now(), now_us, low_water),
+        }
+    }
+
+    /// Answers with what is in force then. The workers are told before.
+    fn change(&mut self, change: Change) -> String {
+        if let Some(name) = change.sensor()
+            && !self.sensors.has(name)
+        {
+            return nobody(name);
+        }
+        let answer = self.tuning.change(change);
+        self.workers
+            .iter()
+            .for_each(|worker| self.tell_settings(worker));
+        answer
+    }
+
+    fn tell_settings(&self, worker: &Worker) {
+        worker.tell(&ToWorker::Settings(match &worker.sensor {
+            Some((sensor, _)) => self.tuning.of(&sensor.name),
+            None => self.tuning.general().clone(),
+        }));
+    }
+
+    fn disconnect(&self, name: &str) -> String {
+        let is_its = |worker: &&Worker| {
+            let sensor = worker.sensor.as_ref();
+            sensor.is_some_and(|(sensor, _)| sensor.name == name) && worker.bye.is_none()
+        };
+        let workers: Vec<&Worker> = self.workers.iter().filter(is_its).collect();
+        for worker in &workers {
+            worker.tell(&ToWorker::Disconnect);
+        }
+        match workers.len() {
+            0 if self.sensors.has(name) => format!("sensor \"{name}\" is not connected now"),
+            0 => nobody(name),
+            1 => format!("sensor \"{name}\" is disconnected; its sockserv comes back by itself"),
+            count => format!(
+                "{count} connections of sensor \"{name}\" are ended; its sockservs come back by themselves"
+            ),
         }
     }
 
@@ -232,15 +310,13 @@ impl Master {
         crate::debug!(Main, 1, "worker {} is started for {peer}", child.id());
         let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
-            high: self.water.high(),
-            low: self.water.low(),
+            settings: self.tuning.general().clone(),
             drain_secs: self.config.drain.as_secs(),
             syslog: self
                 .config
                 .daemon
                 .syslog
                 .then(|| self.config.daemon.syslog_socket.clone()),
-            debug: log::debug_levels(),
         });
         let mut worker = Worker {
             child,
@@ -249,6 +325,7 @@ impl Master {
             since: Instant::now(),
             sensor: None,
             numbers: Numbers::default(),
+            condition: Condition::default(),
             bye: None,
             kill: None,
             gone: false,
@@ -299,9 +376,15 @@ impl Master {
                     worker.peer,
                     worker.child.id()
                 );
+                self.sensors
+                    .came(&sensor, worker.peer.to_string(), now_us());
                 worker.sensor = Some((sensor, stream));
+                self.tell_settings(&self.workers[number]);
             }
-            FromWorker::Numbers(numbers) => self.workers[number].numbers = numbers,
+            FromWorker::Numbers(numbers, condition) => {
+                let worker = &mut self.workers[number];
+                (worker.numbers, worker.condition) = (numbers, condition);
+            }
             FromWorker::Bye { reason, numbers } => {
                 self.workers[number].numbers = numbers;
                 self.workers[number].bye = Some(reason);
@@ -394,6 +477,14 @@ impl Master {
             ..numbers
         });
         self.unstored += numbers.buffered;
+        if let Some((sensor, _)) = &worker.sensor {
+            let connection = Connection {
+                sensor,
+                numbers,
+                condition: worker.condition,
+            };
+            self.sensors.left(&connection, &why, now_us());
+        }
         match &worker.sensor {
             Some((sensor, _)) => crate::notice!(
                 "sensor {} left after {} s: {why}; received {}, stored {}{}",
@@ -427,7 +518,26 @@ impl Worker {
     }
 }
 
-fn shown(sensor: &SensorName) -> String {
+/// The workers that know their sensor.
+fn live(workers: &[Worker]) -> impl Iterator<Item = Connection<'_>> {
+    workers.iter().filter_map(|worker| {
+        let (sensor, _) = worker.sensor.as_ref()?;
+        Some(Connection {
+            sensor,
+            numbers: worker.numbers,
+            condition: worker.condition,
+        })
+    })
+}
+
+fn nobody(name: &str) -> String {
+    format!(
+        "refused: no sensor \"{name}\" has come since servsock's start; `sensors` names those that have"
+    )
+}
+
+/// As the operator knows it.
+pub(super) fn shown(sensor: &SensorName) -> String {
     match sensor.interface.as_str() {
         "" => format!("\"{}\"", sensor.name),
         interface => format!("\"{}\" (interface {interface})", sensor.name),

@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+use super::settings::Settings;
 use crate::ctrl;
-use crate::log;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -13,12 +13,14 @@ use std::path::PathBuf;
 pub(super) enum ToWorker {
     /// The first message; the sensor's connection comes with it.
     Start(Start),
-    /// HighWater and LowWater from now on.
-    Water { high: u64, low: u64 },
+    /// What is in force from now on.
+    Settings(Settings),
     /// Stop reading, store what is there, end.
     Stop,
     /// The sensor has connected again, elsewhere: forget what is not stored, it comes again; end.
     Superseded,
+    /// An operator wants the connection to end: stop reading, store what is there, end.
+    Disconnect,
 }
 
 /// What a worker begins with. Not `Debug`: it holds the database's password, which never shows in argv or a log.
@@ -26,13 +28,11 @@ pub(super) enum ToWorker {
 pub(super) struct Start {
     /// The database's URL, password and all.
     pub(super) db: String,
-    pub(super) high: u64,
-    pub(super) low: u64,
+    /// Those of a sensor that nothing special is set for; its own come when its name is known.
+    pub(super) settings: Settings,
     pub(super) drain_secs: u64,
     /// Where the syslog daemon listens, if lines go there.
     pub(super) syslog: Option<PathBuf>,
-    /// Debug levels, by area.
-    pub(super) debug: [u8; log::Area::ALL.len()],
 }
 
 /// Worker to master.
@@ -45,10 +45,25 @@ pub(super) enum FromWorker {
         stream: String,
         program: String,
     },
-    /// The numbers of this connection, after they changed.
-    Numbers(Numbers),
+    /// The numbers of this connection, after they changed, and how its sensor is.
+    Numbers(Numbers, Condition),
     /// The last message: why the connection ended.
     Bye { reason: String, numbers: Numbers },
+}
+
+/// How a sensor is, beside its numbers; times are those of servsock's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Condition {
+    /// When its IDS was last heard.
+    pub(super) heard_us: Option<i64>,
+    /// Since when the oldest alert waits, there or here.
+    pub(super) oldest_us: Option<i64>,
+    /// Alerts in memory that are not committed, there and here.
+    pub(super) buffered: u64,
+    /// Alerts on the sensor's disk.
+    pub(super) spooled: u64,
+    /// The worker cannot reach the database.
+    pub(super) database_away: bool,
 }
 
 /// Counts of one connection, or the sum of many.
@@ -58,7 +73,7 @@ pub(super) struct Numbers {
     pub(super) received: u64,
     /// Alerts that are committed.
     pub(super) stored: u64,
-    /// Alerts that the sensor says are lost, and those that the database refuses.
+    /// Alerts that the sensor says are lost, those that the worker dropped, and those that the database refuses.
     pub(super) dropped: u64,
     /// Items that are here and not committed yet.
     pub(super) buffered: u64,

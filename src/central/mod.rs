@@ -5,14 +5,20 @@
 //! | master, central-main  | accepts, starts and reaps workers, passes commands on                    |
 //! | master, central-ctrl  | FIFO, periodic statistics                                                |
 //! | worker, main thread   | connection -> check -> buffer; acknowledges what is committed            |
-//! | worker, worker-write  | buffer -> database, a batch a transaction                                |
+//! | worker, worker-write  | buffer -> database, a batch a transaction; important alerts -> alert socket |
+//! | worker, worker-drop   | dropped alerts -> drop socket or standard output                         |
 
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod batch;
+mod beat;
 mod control;
+mod dropper;
 mod master;
 mod messages;
+mod sensors;
+mod settings;
 mod worker;
 mod writer;
 

@@ -3,15 +3,20 @@
 
 #![forbid(unsafe_code)]
 
-use super::messages::{FromWorker, Numbers, Start, ToWorker, encode};
+use super::beat::Beat;
+use super::dropper::{self, Dropper, HIGH_WATER, Overflow, Pending};
+use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
+use super::settings::Settings;
 use super::writer::{Ends, Event, Order, Writer};
 use crate::buffer::{self, Gauge, Intake, Water};
+use crate::clock::now_us;
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
 use crate::store::Url;
+use crate::teller::Teller;
 use crate::wake::Waker;
 use crate::wire::frame::{
     Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
@@ -43,8 +48,17 @@ pub struct Worker {
     phase: Phase,
     gauge: Gauge,
     writer: Handle,
+    settings: Settings,
     numbers: Numbers,
     reported: (Numbers, Instant),
+    /// The sensor's condition has changed since.
+    has_news: bool,
+    beat: Beat,
+    /// The last number that is durable.
+    stored: u64,
+    pending: Pending,
+    /// For what is dropped at HighWater; `None` once nothing more is.
+    overflow: Option<Overflow>,
     /// HighWater was reached, LowWater not again yet: the connection is not read.
     paused: bool,
     heard: Instant,
@@ -57,7 +71,7 @@ pub struct Worker {
     repeats: Limiter,
 }
 
-/// What the receiver has of the writer's thread.
+/// What the receiver has of the other threads.
 struct Handle {
     crew: Crew,
     orders: Sender<Order>,
@@ -66,8 +80,8 @@ struct Handle {
     waker: Waker,
     /// Wakes the writer.
     writer_waker: Waker,
-    /// For the thread, until it starts.
-    unstarted: Option<Ends>,
+    /// For the threads, until they start.
+    unstarted: Option<(Ends, Dropper)>,
     /// The thread has ended, and all it said was heard.
     ended: bool,
 }
@@ -93,13 +107,16 @@ impl Worker {
         process::name_worker();
         let control = Control::inherited()?;
         let (start, connection) = receive_start(&control)?;
-        log::set_debug_levels(start.debug);
+        let settings = start.settings;
+        log::set_debug_levels(settings.debug);
         if let Some(socket) = start.syslog {
             log::use_syslog(socket);
         }
         let io = |error: std::io::Error| refused(error.to_string());
-        let water = Water::new(start.high, start.low).map_err(refused)?;
-        let (writer, intake, gauge) = Handle::new(water).map_err(io)?;
+        let water = Water::new(settings.high, settings.low).map_err(refused)?;
+        let (overflow, dropper) = dropper::channel();
+        let (writer, intake, gauge) = Handle::new(water, overflow.clone(), dropper).map_err(io)?;
+        writer.order(Order::Settings(settings.clone()));
         let now = Instant::now();
         Ok(Worker {
             control,
@@ -114,8 +131,14 @@ impl Worker {
             },
             gauge,
             writer,
+            settings,
             numbers: Numbers::default(),
             reported: (Numbers::default(), now),
+            has_news: false,
+            beat: Beat::default(),
+            stored: 0,
+            pending: Pending::default(),
+            overflow: Some(overflow),
             paused: false,
             heard: now,
             heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
@@ -166,9 +189,10 @@ impl Worker {
     fn wait(&mut self) {
         let now = Instant::now();
         let mut due = vec![self.heartbeat_due];
-        if self.numbers() != self.reported.0 {
+        if self.has_news || self.numbers() != self.reported.0 {
             due.push(self.reported.1 + REPORT_EVERY);
         }
+        due.extend(self.pending.next_due());
         match self.phase {
             Phase::Handshake { until, .. } | Phase::Draining { until: Some(until) } => {
                 due.push(until)
@@ -207,15 +231,12 @@ impl Worker {
         while !self.master_gone {
             match self.control.receive() {
                 Ok(Received::Message(message, _)) => match serde_json::from_slice(&message) {
-                    Ok(ToWorker::Water { high, low }) => {
-                        if let Ok(water) = Water::new(high, low) {
-                            self.gauge.set_water(water);
-                        }
-                    }
+                    Ok(ToWorker::Settings(settings)) => self.set(settings),
                     Ok(ToWorker::Superseded) => {
                         self.writer.order(Order::Discard);
                         self.end("the sensor connected again", Some(SUPERSEDED_SECS_MAX));
                     }
+                    Ok(ToWorker::Disconnect) => self.stop("disconnected by servsock's operator"),
                     Ok(ToWorker::Stop) => self.stop("servsock stops"),
                     Ok(ToWorker::Start(_)) | Err(_) => self.stop("a fault in its master"),
                 },
@@ -226,6 +247,18 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn set(&mut self, settings: Settings) {
+        log::set_debug_levels(settings.debug);
+        // An error: the master has checked them.
+        if let Ok(water) = Water::new(settings.high, settings.low) {
+            self.gauge.set_water(water);
+        }
+        // Who drops does not push back.
+        self.paused &= settings.drops().is_none();
+        self.writer.order(Order::Settings(settings.clone()));
+        self.settings = settings;
     }
 
     fn stop(&mut self, reason: &str) {
@@ -260,7 +293,8 @@ impl Worker {
             };
             match event {
                 Event::Opened(stream) => {
-                    self.database_away = false;
+                    self.set_away(false);
+                    self.stored = stream.last_seq;
                     self.connection.queue(&Frame::Welcome(Welcome {
                         stored: stream.last_seq,
                         sid: stream.sid,
@@ -275,9 +309,12 @@ impl Worker {
                         };
                 }
                 Event::Committed(committed) => {
-                    self.database_away = false;
-                    self.numbers.stored += committed.alerts;
-                    self.numbers.dropped = self.numbers.dropped.saturating_add(committed.lost);
+                    self.set_away(false);
+                    self.stored = committed.last_seq;
+                    self.numbers.stored += committed.count.alerts;
+                    let dropped = self.numbers.dropped.saturating_add(committed.count.lost);
+                    self.numbers.dropped = dropped;
+                    self.pending.committed(committed.count.in_gaps);
                     self.connection.queue(&Frame::Ack(Ack {
                         stored: committed.last_seq,
                         first_cid: committed.first_cid,
@@ -285,11 +322,11 @@ impl Worker {
                     }));
                 }
                 Event::Away => {
-                    self.database_away = true;
+                    self.set_away(true);
                     self.heartbeat_due = Instant::now();
                 }
                 Event::Back => {
-                    self.database_away = false;
+                    self.set_away(false);
                     self.heartbeat_due = Instant::now();
                 }
                 Event::Fenced(reason) => self.end(&reason, None),
@@ -299,6 +336,11 @@ impl Worker {
             self.paused = false;
             self.heard = Instant::now(); // What it sent meanwhile was not read.
         }
+    }
+
+    fn set_away(&mut self, away: bool) {
+        self.has_news |= self.database_away != away;
+        self.database_away = away;
     }
 
     fn hear_sensor(&mut self) {
@@ -356,16 +398,12 @@ impl Worker {
                         .map_err(Lost::Protocol)?;
                     self.numbers.received += taken.alerts;
                     self.tell_repeated(taken.repeated);
-                    self.paused = self.gauge.is_high();
-                    if self.paused {
-                        crate::debug!(
-                            Buffer,
-                            1,
-                            "HighWater: the connection is not read until LowWater"
-                        );
-                    }
+                    self.mind_high_water();
                 }
-                (Frame::Heartbeat(_), Phase::Opening { .. } | Phase::Streaming { .. }) => {}
+                (Frame::Heartbeat(heartbeat), Phase::Opening { .. } | Phase::Streaming { .. }) => {
+                    self.beat = Beat::new(&heartbeat, now_us(), self.stored);
+                    self.has_news = true;
+                }
                 (Frame::Bye(reason), _) => {
                     let reason = reason.to_owned();
                     self.end(&reason, None);
@@ -381,6 +419,32 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// At HighWater the newest are dropped, or the connection is not read.
+    fn mind_high_water(&mut self) {
+        let (Some(to), Phase::Streaming { intake, .. }) = (self.settings.drops(), &mut self.phase)
+        else {
+            self.paused = self.gauge.is_high();
+            if self.paused {
+                crate::debug!(
+                    Buffer,
+                    1,
+                    "HighWater: the connection is not read until LowWater"
+                );
+            }
+            return;
+        };
+        let Some(dropped) = intake.drop_newest() else {
+            return;
+        };
+        let gap = self.pending.replace(&dropped);
+        intake.push_all(std::iter::once(gap.as_slice()));
+        for chunk in dropped.chunks {
+            if let Some(overflow) = &self.overflow {
+                overflow.put(&to, HIGH_WATER, chunk);
+            }
+        }
     }
 
     fn tell_repeated(&mut self, repeated: u64) {
@@ -415,6 +479,7 @@ impl Worker {
 
     fn watch_time(&mut self) {
         self.tell_repeated(0);
+        self.pending.tell(&self.sensor);
         let now = Instant::now();
         match self.phase {
             Phase::Handshake { until, .. } if now >= until => {
@@ -444,17 +509,48 @@ impl Worker {
     }
 
     fn numbers(&self) -> Numbers {
+        let dropped = self.numbers.dropped.saturating_add(self.pending.alerts());
         Numbers {
             buffered: self.gauge.counts().held,
+            dropped,
             ..self.numbers
+        }
+    }
+
+    /// As `numbers`, at the end: what was dropped and not committed is not dropped, for the sensor sends it again.
+    fn last_numbers(&self) -> Numbers {
+        let held = self.gauge.counts().held;
+        Numbers {
+            buffered: held.saturating_add(self.pending.alerts()),
+            ..self.numbers
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        let waiting = self.gauge.oldest().map(|since| {
+            let waits = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
+            now_us().saturating_sub(waits)
+        });
+        let oldest = [self.beat.oldest_us(self.stored), waiting];
+        Condition {
+            heard_us: self.beat.heard_us(),
+            oldest_us: oldest.into_iter().flatten().min(),
+            buffered: self
+                .beat
+                .buffered(self.stored)
+                .max(self.gauge.counts().held),
+            spooled: self.beat.spooled(),
+            database_away: self.database_away,
         }
     }
 
     fn report(&mut self) {
         let (numbers, now) = (self.numbers(), Instant::now());
-        if numbers != self.reported.0 && now >= self.reported.1 + REPORT_EVERY {
+        let is_new = self.has_news || numbers != self.reported.0;
+        if is_new && now >= self.reported.1 + REPORT_EVERY {
             self.reported = (numbers, now);
-            self.tell_master(&FromWorker::Numbers(numbers));
+            self.has_news = false;
+            self.tell_master(&FromWorker::Numbers(numbers, self.condition()));
         }
     }
 
@@ -467,7 +563,7 @@ impl Worker {
         self.hear_writer();
         let in_time = !self.is_over();
         let reason = self.reason.take().unwrap_or_default();
-        let numbers = self.numbers();
+        let numbers = self.last_numbers();
         self.tell_master(&FromWorker::Bye {
             reason: reason.clone(),
             numbers,
@@ -475,7 +571,9 @@ impl Worker {
         self.connection.queue(&Frame::Bye(&reason));
         self.connection.close(CLOSE_SECS_MAX);
         if in_time {
-            // The writer closes the database in order: SQLite then leaves one file, with everything in it.
+            // The writer closes the database in order: SQLite then leaves one file, with everything in it. The dropper
+            // ends when all is told.
+            self.overflow = None;
             self.writer.crew.join_until(Instant::now() + CLOSE_SECS_MAX);
         }
     }
@@ -503,7 +601,11 @@ fn receive_start(control: &Control) -> Result<(Start, TcpStream), Error> {
 
 impl Handle {
     /// The writer's side of things, the end of the buffer that it empties, and a look at it.
-    fn new(water: Water) -> std::io::Result<(Handle, Intake, Gauge)> {
+    fn new(
+        water: Water,
+        overflow: Overflow,
+        dropper: Dropper,
+    ) -> std::io::Result<(Handle, Intake, Gauge)> {
         let (receiver, waker) = (Waker::new()?, Waker::new()?);
         let (intake, outlet, gauge) = buffer::new(water, waker.clone());
         let (orders, order_receiver) = unbounded();
@@ -514,13 +616,17 @@ impl Handle {
             events,
             waker: receiver.clone(),
             writer_waker: waker.clone(),
-            unstarted: Some(Ends {
-                outlet,
-                orders: order_receiver,
-                events: event_sender,
-                waker,
-                receiver,
-            }),
+            unstarted: Some((
+                Ends {
+                    outlet,
+                    orders: order_receiver,
+                    events: event_sender,
+                    overflow,
+                    waker,
+                    receiver,
+                },
+                dropper,
+            )),
             ended: false,
         };
         Ok((handle, intake, gauge))
@@ -533,11 +639,15 @@ impl Handle {
     }
 
     fn start(&mut self, db: &Url, hello: &Hello) {
-        let Some(ends) = self.unstarted.take() else {
+        let Some((ends, dropper)) = self.unstarted.take() else {
             return;
         };
         let writer = Writer::new(db, hello, ends);
-        let started = self.crew.spawn("worker-write", move || writer.run());
+        let teller = Teller::new(hello.sensor.clone());
+        let started = self
+            .crew
+            .spawn("worker-drop", move || dropper.run(teller))
+            .and_then(|()| self.crew.spawn("worker-write", move || writer.run()));
         if let Err(error) = started {
             // The events' sender is dropped with the thread that never was: the worker ends.
             crate::err!("{error}");
@@ -573,6 +683,7 @@ fn take_items(
         };
         let (item, behind) = rest.split_at(length);
         item::check_version(item)?;
+        item::check_sent(item)?;
         items.push(item);
         rest = behind;
     }

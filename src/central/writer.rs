@@ -5,15 +5,19 @@
 
 #![forbid(unsafe_code)]
 
-use super::batch;
+use super::alarm::Alarm;
+use super::batch::{self, Count};
+use super::dropper::Overflow;
+use super::settings::Settings;
 use crate::alert::SensorName;
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
 use crate::net;
+use crate::options::Drops;
 use crate::store::{self, Batch, OpenStream, Store, StoreError, Url};
 use crate::wake::Waker;
 use crate::wire::frame::Hello;
-use crate::wire::{Item, StreamId};
+use crate::wire::{Gap, Item, StreamId};
 use crossbeam_channel::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -25,10 +29,12 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// What the receiver tells the writer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Store nothing more, end.
     Discard,
+    /// What is in force from now on.
+    Settings(Settings),
 }
 
 /// What the writer tells the receiver.
@@ -53,9 +59,7 @@ pub(super) struct Committed {
     /// Greater than `last_cid` when no alert was in the batch, or when its cids are not known.
     pub(super) first_cid: i64,
     pub(super) last_cid: i64,
-    pub(super) alerts: u64,
-    /// What the loss records among the items speak of.
-    pub(super) lost: u64,
+    pub(super) count: Count,
 }
 
 /// What ties the writer to the rest of its worker.
@@ -63,6 +67,8 @@ pub(super) struct Ends {
     pub(super) outlet: Outlet,
     pub(super) orders: Receiver<Order>,
     pub(super) events: Sender<Event>,
+    /// For what the database refuses.
+    pub(super) overflow: Overflow,
     /// Wakes the writer.
     pub(super) waker: Waker,
     /// Wakes the worker's main thread.
@@ -75,6 +81,9 @@ pub(super) struct Writer {
     stream: StreamId,
     forgotten: u64,
     ends: Ends,
+    alarm: Alarm,
+    /// Where dropped alerts go, if it is somewhere.
+    drops: Option<Drops>,
     away_since: Option<Instant>,
     bad: Limiter,
 }
@@ -90,6 +99,8 @@ impl Writer {
             stream: hello.stream,
             forgotten: hello.forgotten,
             ends,
+            alarm: Alarm::new(hello.sensor.clone()),
+            drops: None,
             away_since: None,
             bad: Limiter::default(),
         }
@@ -99,6 +110,7 @@ impl Writer {
         let receiver = self.ends.receiver.clone();
         // Whatever the reason: the receiver sees the end of the events.
         let _ = self.store_all();
+        self.alarm.tell_missed();
         drop(self);
         receiver.wake();
     }
@@ -139,7 +151,7 @@ impl Writer {
                 }
                 Taken::Closed if chunks.is_empty() => return Ok(None),
                 Taken::Empty if chunks.is_empty() => {
-                    let _ = net::poll(&mut [net::readable(&self.ends.waker)], None);
+                    self.rest();
                     continue;
                 }
                 Taken::Empty | Taken::Closed => {}
@@ -148,11 +160,27 @@ impl Writer {
         }
     }
 
-    fn check_orders(&self) -> Result<(), Ended> {
-        match self.ends.orders.try_recv() {
-            Ok(Order::Discard) => Err(Ended),
-            Err(_) => Ok(()),
+    /// Waits until something comes, or the alert socket should be tried again.
+    fn rest(&mut self) {
+        let due = self.alarm.due();
+        let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let _ = net::poll(&mut [net::readable(&self.ends.waker)], wait);
+        if due.is_some_and(|due| due <= Instant::now()) {
+            self.alarm.tell_missed();
         }
+    }
+
+    fn check_orders(&mut self) -> Result<(), Ended> {
+        while let Ok(order) = self.ends.orders.try_recv() {
+            match order {
+                Order::Discard => return Err(Ended),
+                Order::Settings(settings) => {
+                    self.alarm.set(settings.alert_socket(), settings.priority);
+                    self.drops = settings.drops();
+                }
+            }
+        }
+        Ok(())
     }
 
     fn tell(&self, event: Event) {
@@ -197,7 +225,7 @@ impl Writer {
         Ended
     }
 
-    fn pause(&self, pause: Duration) -> Result<(), Ended> {
+    fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
         let until = Instant::now() + pause;
         loop {
             self.check_orders()?;
@@ -236,11 +264,12 @@ impl Writer {
     /// Stores the items, in one transaction or, when one of them is bad, in as many as that takes.
     fn store_batch(&mut self, stream: &mut OpenStream, items: &[Item<'_>]) -> Result<(), Ended> {
         let after_seq = stream.last_seq;
-        let last_seq = after_seq + items.len() as u64;
+        let batch = Batch { after_seq, items };
+        let last_seq = batch.last_seq();
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
         loop {
-            match self.store.write(stream, &Batch { after_seq, items }) {
+            match self.store.write(stream, &batch) {
                 Ok(stored) => {
                     crate::debug!(
                         Db,
@@ -254,11 +283,14 @@ impl Writer {
                     stream.last_seq = last_seq;
                     self.tell_back();
                     self.tell_committed(last_seq, stored.first_cid, stored.last_cid, items);
+                    self.alarm.tell(stream.sid, Some(stored.first_cid), items);
                     return Ok(());
                 }
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
-                // A loss record is all ours: if that is refused, it is for something in the database.
-                Err(StoreError::Content(text)) if !matches!(items, [Item::Loss(_)]) => {
+                // A loss or a gap is all ours: if that is refused, it is for something in the database.
+                Err(StoreError::Content(text))
+                    if !matches!(items, [Item::Loss(_) | Item::Gap(_)]) =>
+                {
                     return self.halve(stream, items, &text);
                 }
                 Err(StoreError::Away(text) | StoreError::Content(text)) => {
@@ -272,6 +304,7 @@ impl Writer {
             if stream.last_seq == last_seq {
                 self.tell_back();
                 self.tell_committed(last_seq, 1, 0, items);
+                self.alarm.tell(stream.sid, None, items);
                 return Ok(());
             }
             if stream.last_seq != after_seq {
@@ -294,8 +327,12 @@ impl Writer {
                 "({}) is refused by the database: {why}",
                 name(bad)
             ));
-            let loss = [batch::lost(&format!("refused by the database: {why}"))];
-            return self.store_batch(stream, &loss);
+            let reason = format!("refused by the database: {why}");
+            self.store_batch(stream, &[batch::lost(&reason)])?;
+            if let (Item::Alert(alert), Some(to)) = (bad, &self.drops) {
+                self.ends.overflow.put_alert(to, &reason, alert);
+            }
+            return Ok(());
         }
         let (front, back) = items.split_at(items.len() / 2);
         self.store_batch(stream, front)?;
@@ -312,13 +349,11 @@ impl Writer {
     }
 
     fn tell_committed(&self, last_seq: u64, first_cid: i64, last_cid: i64, items: &[Item<'_>]) {
-        let (alerts, lost) = batch::count(items);
         self.tell(Event::Committed(Committed {
             last_seq,
             first_cid,
             last_cid,
-            alerts,
-            lost,
+            count: batch::count(items),
         }));
     }
 }
@@ -334,6 +369,8 @@ fn name(item: &Item<'_>) -> String {
                 alert.message_text()
             )
         }
-        Item::Loss(loss) => format!("a record of {} losses", loss.count),
+        Item::Loss(loss) | Item::Gap(Gap { loss, .. }) => {
+            format!("a record of {} losses", loss.count)
+        }
     }
 }

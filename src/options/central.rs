@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::database::{DATABASE_KEYWORDS, DatabaseOptions};
-use super::{CONTROL, Drops, Instead, PORT, SHARED_KEYWORDS, Server, Shared, check_socket_path};
+use super::{CONTROL, Instead, PORT, SHARED_KEYWORDS, Server, Shared, check_socket_path};
 use crate::buffer::Water;
 use crate::config::{self, InForce, Keyword, number};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
@@ -121,8 +121,10 @@ pub struct CentralConfig {
     pub db: Url,
     /// HighWater and LowWater of each worker.
     pub water: Water,
-    /// What a worker does at HighWater: drops to there; `None`: it stops reading.
-    pub drops: Option<Drops>,
+    /// At HighWater a worker drops, and only counts, whoever `drop_socket` is.
+    pub quiet: bool,
+    /// At HighWater a worker drops, and tells this socket. Without it and without `quiet` it stops reading.
+    pub drop_socket: Option<PathBuf>,
     /// Where alerts wait while the database is away.
     pub swap_dir: Option<PathBuf>,
     /// Who gets the important alerts.
@@ -137,6 +139,8 @@ pub struct CentralConfig {
     pub drain: Duration,
     /// Background, syslog, PID file.
     pub daemon: DaemonConfig,
+    /// The configuration in force, as -d prints it.
+    pub dump: String,
 }
 
 impl Servsock {
@@ -157,11 +161,8 @@ impl Servsock {
             },
             db: options.database.url(in_force)?,
             water: options.shared.water(in_force)?,
-            drops: match (options.quiet, options.drop_socket) {
-                (true, _) => Some(Drops::Quiet),
-                (false, Some(path)) => Some(Drops::Socket(path)),
-                (false, None) => None,
-            },
+            quiet: options.quiet,
+            drop_socket: options.drop_socket,
             swap_dir: options.swap_dir,
             alert_socket: options.alert_socket,
             priority: options.priority,
@@ -169,6 +170,7 @@ impl Servsock {
             control: options.control,
             drain: options.shared.drain(),
             daemon: options.daemon.validate()?,
+            dump: in_force.dump(SERVSOCK_KEYWORDS, &[]),
         })
     }
 

@@ -73,7 +73,10 @@ fn defaults_are_flops() {
     assert_eq!(config.drops, Drops::Print);
     let config = servsock(&[], "").unwrap();
     assert_eq!(config.db.to_string(), "sqlite:flop.db");
-    assert_eq!((config.drops, config.priority), (None, 1));
+    assert_eq!(
+        (config.quiet, config.drop_socket, config.priority),
+        (false, None, 1)
+    );
 }
 
 #[test]

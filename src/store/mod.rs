@@ -23,7 +23,7 @@ mod url;
 pub use url::{Login, Url};
 
 use crate::alert::SensorName;
-use crate::wire::{Item, StreamId};
+use crate::wire::{Gap, Item, StreamId};
 use std::fmt;
 use url::Kind;
 
@@ -123,7 +123,7 @@ pub struct OpenStream {
 pub struct Batch<'a> {
     /// Sequence number of the item before the first one; equals the stream's durable `last_seq`.
     pub after_seq: u64,
-    /// The items, numbered `after_seq + 1 ..`.
+    /// The items, numbered `after_seq + 1 ..`; a gap takes as many numbers as it stands for.
     pub items: &'a [Item<'a>],
 }
 
@@ -138,14 +138,15 @@ pub struct Stored {
 
 impl Batch<'_> {
     /// The number of its last item.
-    fn last_seq(&self) -> u64 {
-        self.after_seq.saturating_add(self.items.len() as u64)
+    pub fn last_seq(&self) -> u64 {
+        let numbers = self.items.iter().map(Item::numbers);
+        numbers.fold(self.after_seq, u64::saturating_add)
     }
 
     fn alerts(&self) -> impl Iterator<Item = &crate::alert::Alert<'_>> {
         self.items.iter().filter_map(|item| match item {
             Item::Alert(alert) => Some(alert),
-            Item::Loss(_) => None,
+            Item::Loss(_) | Item::Gap(_) => None,
         })
     }
 }
@@ -169,14 +170,18 @@ fn rows_of<'a>(
 ) -> rows::Rows<'a> {
     let mut rows = rows::Rows::default();
     let mut alerts = (first_cid..).zip(signatures);
-    for (seq, item) in (batch.after_seq.saturating_add(1)..).zip(batch.items) {
+    let mut seq = batch.after_seq.saturating_add(1);
+    for item in batch.items {
         match item {
             Item::Alert(alert) => {
                 let (cid, signature) = alerts.next().expect("there is a signature for each alert");
                 rows.put_alert(stream.sid, cid, *signature, alert);
             }
-            Item::Loss(loss) => rows.put_loss(stream.sid, stream.id, seq, loss),
+            Item::Loss(loss) | Item::Gap(Gap { loss, .. }) => {
+                rows.put_loss(stream.sid, stream.id, seq, loss);
+            }
         }
+        seq = seq.saturating_add(item.numbers());
     }
     rows
 }

@@ -5,7 +5,7 @@
 //! | offset | size | field   | meaning                                                                   |
 //! |-------:|-----:|---------|---------------------------------------------------------------------------|
 //! |      0 |    4 | length  | bytes that follow, `ITEM_BYTES_MIN - 4` to `ITEM_BYTES_MAX - 4`; checked first |
-//! |      4 |    1 | kind    | 1 alert, 2 loss                                                           |
+//! |      4 |    1 | kind    | 1 alert, 2 loss, 3 gap (never on the wire)                                |
 //! |      5 |    1 | version | of this item's layout: 1                                                  |
 //! |      6 |      | body    | as below                                                                  |
 //!
@@ -39,6 +39,15 @@
 //! |    8 | from   | i64: when the first was lost, microseconds since 1970 |
 //! |    8 | to     | i64: when the last was lost                    |
 //! |      | reason | u16 length, text of at most `REASON_BYTES_MAX` |
+//!
+//! # Body of a gap
+//!
+//! | size | field   | meaning                                                    |
+//! |-----:|---------|------------------------------------------------------------|
+//! |    8 | numbers | u64: sequence numbers it stands for, 1 to `LOSS_COUNT_MAX`  |
+//! |      | loss    | as the body of a loss                                      |
+//!
+//! Only a worker's own buffer has gaps: a run of items that it dropped. One that a sensor sends is refused.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +72,7 @@ pub const LOSS_COUNT_MAX: u64 = 1 << 52;
 const VERSION: u8 = 1;
 const KIND_ALERT: u8 = 1;
 const KIND_LOSS: u8 = 2;
+const KIND_GAP: u8 = 3;
 
 const HAS_CLASS_ID: u8 = 1;
 const HAS_EVENT_ID: u8 = 2;
@@ -90,6 +100,27 @@ pub enum Item<'a> {
     Alert(Alert<'a>),
     /// Alerts that were dropped.
     Loss(Loss<'a>),
+    /// Items that a worker dropped after they had got their numbers.
+    Gap(Gap<'a>),
+}
+
+impl Item<'_> {
+    /// How many sequence numbers it stands for.
+    pub fn numbers(&self) -> u64 {
+        match self {
+            Item::Alert(_) | Item::Loss(_) => 1,
+            Item::Gap(gap) => gap.numbers,
+        }
+    }
+}
+
+/// A run of dropped items, in their place in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap<'a> {
+    /// Sequence numbers of the items: at least 1.
+    pub numbers: u64,
+    /// The alerts among them, and those that losses among them speak of.
+    pub loss: Loss<'a>,
 }
 
 /// Alerts that will not come, and why.
@@ -156,12 +187,24 @@ pub fn put_alert(out: &mut Vec<u8>, alert: &Alert<'_>) {
 /// Appends the item of a loss; its reason is cut at `REASON_BYTES_MAX`.
 pub fn put_loss(out: &mut Vec<u8>, loss: &Loss<'_>) {
     let start = begin(out, KIND_LOSS);
+    put_loss_body(out, loss);
+    end(out, start);
+}
+
+/// Appends the item of a gap, for a worker's own buffer.
+pub fn put_gap(out: &mut Vec<u8>, gap: &Gap<'_>) {
+    let start = begin(out, KIND_GAP);
+    out.extend_from_slice(&gap.numbers.to_le_bytes());
+    put_loss_body(out, &gap.loss);
+    end(out, start);
+}
+
+fn put_loss_body(out: &mut Vec<u8>, loss: &Loss<'_>) {
     out.extend_from_slice(&loss.count.to_le_bytes());
     out.extend_from_slice(&loss.from_us.to_le_bytes());
     out.extend_from_slice(&loss.to_us.to_le_bytes());
     let reason = &loss.reason[..loss.reason.floor_char_boundary(REASON_BYTES_MAX)];
     put_text(out, reason.as_bytes());
-    end(out, start);
 }
 
 /// The item's whole length, from the bytes at its front; `None` while fewer than four are there.
@@ -202,6 +245,19 @@ pub fn is_alert(item: &[u8]) -> bool {
     item.get(4) == Some(&KIND_ALERT)
 }
 
+/// Checks that a sensor may send an item of this kind: a gap stands for many sequence numbers, and those are counted
+/// here alone.
+///
+/// # Errors
+///
+/// It may not.
+pub fn check_sent(item: &[u8]) -> Result<(), DecodeError> {
+    match item.get(4) {
+        Some(&KIND_GAP) => error("a gap, which only servsock itself makes"),
+        _ => Ok(()),
+    }
+}
+
 /// Decodes one item of exactly this length.
 ///
 /// # Errors
@@ -217,6 +273,7 @@ pub fn decode(item: &[u8]) -> Result<Item<'_>, DecodeError> {
     match item[4] {
         KIND_ALERT => decode_alert(fields).map(Item::Alert),
         KIND_LOSS => decode_loss(fields).map(Item::Loss),
+        KIND_GAP => decode_gap(fields).map(Item::Gap),
         other => error(format!("an item of the unknown kind {other}")),
     }
 }
@@ -480,6 +537,17 @@ fn decode_loss(mut fields: Fields<'_>) -> Result<Loss<'_>, DecodeError> {
     Ok(loss)
 }
 
+fn decode_gap(mut fields: Fields<'_>) -> Result<Gap<'_>, DecodeError> {
+    let numbers = fields.u64("the gap's numbers")?;
+    if !(1..=LOSS_COUNT_MAX).contains(&numbers) {
+        return error(format!(
+            "a gap of {numbers} items, 1 to {LOSS_COUNT_MAX} allowed"
+        ));
+    }
+    let loss = decode_loss(fields)?;
+    Ok(Gap { numbers, loss })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -587,6 +655,33 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_stands_for_its_numbers_and_no_sensor_sends_one() {
+        let mut gap = Gap {
+            numbers: 7,
+            loss: Loss {
+                count: 5,
+                from_us: 1,
+                to_us: 2,
+                reason: "why".into(),
+            },
+        };
+        let mut bytes = Vec::new();
+        put_gap(&mut bytes, &gap);
+        assert_eq!(bytes[..14], [39, 0, 0, 0, 3, 1, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode(&bytes), Ok(Item::Gap(gap.clone())));
+        assert_eq!(Item::Gap(gap.clone()).numbers(), 7);
+        assert!(check_sent(&bytes).is_err());
+        assert_eq!(check_sent(&encoded(&alert())), Ok(()));
+        assert_eq!(Item::Alert(alert()).numbers(), 1);
+        for numbers in [0, LOSS_COUNT_MAX + 1] {
+            gap.numbers = numbers;
+            bytes.clear();
+            put_gap(&mut bytes, &gap);
+            assert!(decode(&bytes).is_err(), "{numbers}");
+        }
+    }
+
+    #[test]
     fn ipv6_icmp_and_own_payload_survive() {
         let alert = Alert {
             flow: Some(Flow {
@@ -670,7 +765,7 @@ mod tests {
         }
 
         #[test]
-        fn no_random_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), ITEM_BYTES_MIN..400), kind in 0u8..4) {
+        fn no_random_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), ITEM_BYTES_MIN..400), kind in 0u8..5) {
             let length = u32::try_from(bytes.len() - 4).unwrap();
             bytes[..4].copy_from_slice(&length.to_le_bytes());
             (bytes[4], bytes[5]) = (kind, 1);

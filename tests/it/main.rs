@@ -8,8 +8,11 @@ mod fixtures;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 
+mod alarm;
 mod bad_input;
 mod captures;
+mod central_commands;
+mod central_drops;
 mod client;
 mod control;
 mod daemon;

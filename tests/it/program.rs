@@ -46,6 +46,7 @@ pub(crate) fn built(name: &str) -> &'static str {
         "sockserv" => env!("CARGO_BIN_EXE_sockserv"),
         "servsock" => env!("CARGO_BIN_EXE_servsock"),
         "drop" => env!("CARGO_BIN_EXE_drop"),
+        "alert" => env!("CARGO_BIN_EXE_alert"),
         _ => panic!("no program {name}"),
     }
 }

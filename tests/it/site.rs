@@ -254,7 +254,11 @@ fn count_lines(log: &Path, text: &str) -> usize {
 
 fn statistics(log: &Path) -> Vec<String> {
     let log = fs::read_to_string(log).unwrap_or_default();
-    let lines = log.lines().filter(|line| line.contains(": received "));
+    // Behind servsock's line come those of single sensors.
+    let lines = log.lines().filter(|line| {
+        let behind = line.split_once(": ").map(|(_, behind)| behind);
+        behind.is_some_and(|behind| behind.starts_with("received "))
+    });
     lines.map(str::to_owned).collect()
 }
 
