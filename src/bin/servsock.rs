@@ -50,7 +50,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             flop::notice!("restarting: {cause}");
             // The sensors keep what is not acknowledged, and come back.
             flop::notice!("{}", central.stop());
-            match restart.execute(&[])? {}
+            restart.follow(&signals)
         }
     }
 }

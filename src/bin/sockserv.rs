@@ -51,7 +51,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             }
             Cause::Restart(cause) => {
                 flop::notice!("restarting: {cause}");
-                inputs = sensor.restart(&restart, &config)?;
+                inputs = sensor.restart(&restart, &signals, &config)?;
             }
         }
     }

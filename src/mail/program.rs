@@ -53,6 +53,6 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     crate::notice!("stopped: {}", stopped?);
     match cause {
         Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
-        Cause::Restart(_) => match restart.execute(&[])? {},
+        Cause::Restart(_) => restart.follow(&signals),
     }
 }

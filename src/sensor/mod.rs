@@ -229,7 +229,12 @@ impl Sensor {
     /// # Errors
     ///
     /// A thread did not end, so that nothing could be carried over; or the FIFO cannot be made again.
-    pub fn restart(self, restart: &Restart, config: &SensorConfig) -> Result<Inputs, Error> {
+    pub fn restart(
+        self,
+        restart: &Restart,
+        signals: &Signals,
+        config: &SensorConfig,
+    ) -> Result<Inputs, Error> {
         self.sender.set(Instant::now());
         self.stop.keeps.store(true, Ordering::SeqCst);
         self.stop.ask();
@@ -269,7 +274,7 @@ impl Sensor {
             sockets,
             chunks,
         };
-        let Err(error) = restart.execute(&carried.encode());
+        let Err(error) = restart.execute(&carried.encode(), signals);
         crate::err!("{error}");
         Inputs::open(config, Some(carried))
     }

@@ -167,11 +167,7 @@ fn a_configuration_file_says_the_same_as_options_and_its_errors_name_the_line() 
         "x.conf:1: HighWatr is no keyword; did you mean HighWater?",
     );
     refuses("\nPort = 70000", 1, "x.conf:2: Port ");
-    refuses(
-        "HighWater: 100",
-        1,
-        "HighWater 100 is not above LowWater 9900",
-    );
+    refuses("HighWater: 100", 1, "HighWater 100 is below LowWater 9900");
     refuses(
         "SensorName: 'a b' # it\nSnortSocket: here\nquiet: yes",
         0,
