@@ -85,7 +85,7 @@ struct Ended;
 impl Writer {
     pub(super) fn new(db: &Url, hello: &Hello, ends: Ends) -> Writer {
         Writer {
-            store: store::open(db),
+            store: store::open(db, &store::Settings::default()),
             sensor: hello.sensor.clone(),
             stream: hello.stream,
             forgotten: hello.forgotten,

@@ -48,7 +48,11 @@ impl Site {
     }
 
     fn store(&self) -> Box<dyn Store> {
-        open(&self.url)
+        self.store_with(&Settings::default())
+    }
+
+    fn store_with(&self, settings: &Settings) -> Box<dyn Store> {
+        open(&self.url, settings)
     }
 
     fn execute(&self, sql: &str) {
