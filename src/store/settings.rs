@@ -51,8 +51,8 @@ impl TimeZone {
     /// Seconds by which its clocks are ahead of UTC at an instant in microseconds since 1970.
     pub(super) fn seconds_east(&self, us: i64) -> i32 {
         // Of the last day before the year 10000, which has no `Timestamp`, the offset is the same.
-        let us = calendar::clamp(us).min(jiff::Timestamp::MAX.as_microsecond());
-        jiff::Timestamp::from_microsecond(us)
+        let seconds = calendar::clamp(us).div_euclid(1_000_000);
+        jiff::Timestamp::from_second(seconds.min(jiff::Timestamp::MAX.as_second()))
             .map_or(0, |instant| self.0.to_offset(instant).seconds())
     }
 }
