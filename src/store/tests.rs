@@ -137,6 +137,13 @@ macro_rules! in_both {
     };
 }
 
+// Behind the macro, which they use.
+mod encoding;
+mod full_payload;
+mod reference;
+mod time_zone;
+mod trust;
+
 in_both! {
     a_tcp_packet_with_options_fills_its_tables
     a_udp_packet_cut_in_its_header_keeps_what_is_there
