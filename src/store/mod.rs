@@ -31,7 +31,7 @@ pub use url::Url;
 
 use crate::alert::SensorName;
 use crate::wire::{Item, StreamId};
-use references::References;
+use references::{References, Resolved};
 use signatures::Cache;
 use std::fmt;
 use url::Kind;
@@ -178,8 +178,8 @@ struct Given {
     encoding: Encoding,
     /// For each alert its row in `signature`.
     signatures: Vec<i64>,
-    /// For each alert the cid it refers to; empty when nobody asks for it.
-    references: Vec<Option<i64>>,
+    /// What its alerts refer to; empty when nobody asks for it.
+    references: Resolved,
 }
 
 /// The rows of a batch.
@@ -200,7 +200,7 @@ fn rows_of<'a>(
                     sid: stream.sid,
                     cid,
                     signature: *signature,
-                    reference: given.references.get(n).copied().flatten(),
+                    reference: given.references.cids.get(n).copied().flatten(),
                 };
                 rows.put_alert(given, alert);
             }

@@ -302,30 +302,17 @@ impl Session {
         let signatures = self.signature_ids(&mut memory.signatures, settings, batch)?;
         let alerts = clamp(signatures.len() as u64);
         let mut transaction = self.client.transaction()?;
-        let moved = transaction.execute(
-            &self.advance_stream,
-            &[
-                &stream.sid,
-                &stream.id.to_string(),
-                &stream.epoch,
-                &clamp(batch.after_seq),
-                &clamp(batch.last_seq()),
-            ],
-        )?;
-        if moved != 1 {
-            return Err(Failure::Store(super::fenced(stream, batch)));
-        }
+        advance_stream(&mut transaction, &self.advance_stream, stream, batch)?;
         let sensor = transaction.query_one(&self.take_cids, &[&stream.sid, &alerts])?;
         let stored = Stored::up_to(sensor.get(0), alerts);
-        let resolved = match settings.reference {
-            true => resolve(&mut transaction, memory, stream, batch, stored.first_cid)?,
-            false => Resolved::default(),
-        };
         let given = Given {
             first_cid: stored.first_cid,
             encoding: encoding_of(stream.sid, sensor.get(1)).map_err(Failure::Store)?,
             signatures,
-            references: resolved.cids.clone(),
+            references: match settings.reference {
+                true => resolve(&mut transaction, memory, stream, batch, stored.first_cid)?,
+                false => Resolved::default(),
+            },
         };
         let rows = rows_of(settings, stream, batch, &given);
         for table in Table::ALL {
@@ -334,16 +321,15 @@ impl Session {
             copy_rows(
                 &mut transaction,
                 table,
-                settings,
                 kinds,
                 copy,
                 &rows,
                 &mut self.buffer,
             )?;
         }
-        mark_begun(&mut transaction, stream, &resolved)?;
+        mark_begun(&mut transaction, stream, &given.references)?;
         transaction.commit()?;
-        memory.references.remember(resolved);
+        memory.references.remember(given.references);
         Ok(stored)
     }
 
@@ -434,6 +420,29 @@ impl Session {
     }
 }
 
+/// Moves `last_seq` on, if this worker is still the one which may.
+fn advance_stream(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    stream: &OpenStream,
+    batch: &Batch<'_>,
+) -> Result<(), Failure> {
+    let moved = transaction.execute(
+        statement,
+        &[
+            &stream.sid,
+            &stream.id.to_string(),
+            &stream.epoch,
+            &clamp(batch.after_seq),
+            &clamp(batch.last_seq()),
+        ],
+    )?;
+    match moved {
+        1 => Ok(()),
+        _ => Err(Failure::Store(super::fenced(stream, batch))),
+    }
+}
+
 /// Finds out which alerts those of the batch refer to.
 fn resolve(
     transaction: &mut Transaction<'_>,
@@ -470,20 +479,18 @@ fn mark_begun(
 fn copy_rows(
     transaction: &mut Transaction<'_>,
     table: Table,
-    settings: &Settings,
     kinds: &[Kind],
     copy: &mut Option<Statement>,
     rows: &Rows<'_>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let rows = rows.of(table);
-    if rows.len() == 0 {
+    if rows.of(table).len() == 0 {
         return Ok(());
     }
-    copy::render(table, settings, kinds, rows, buffer).map_err(Failure::Value)?;
+    copy::render(table, kinds, rows, buffer).map_err(Failure::Value)?;
     let statement = match copy {
         Some(statement) => statement,
-        None => copy.insert(transaction.prepare(&copy::statement(table, settings))?),
+        None => copy.insert(transaction.prepare(&copy::statement(table, &rows.columns(table)))?),
     };
     let mut writer = transaction.copy_in(statement)?;
     // The connection's own errors come out of `finish`, with the server's reason.

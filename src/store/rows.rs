@@ -158,9 +158,14 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The columns of a table, in the order of the values of a row.
+    pub(super) fn columns(&self, table: Table) -> Vec<&'static str> {
+        table.columns(self.settings)
+    }
+
     /// The rows of one table.
     pub(super) fn of(&self, table: Table) -> impl ExactSizeIterator<Item = &[Value<'a>]> {
-        let columns = table.columns(self.settings).len();
+        let columns = self.columns(table).len();
         self.values[table as usize].chunks_exact(columns)
     }
 

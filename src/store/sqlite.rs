@@ -391,22 +391,22 @@ impl Writing<'_> {
             self.batch,
             &mut added,
         )?;
-        let resolved = match self.settings.reference {
-            true => self.resolve(memory, stored.first_cid)?,
-            false => Resolved::default(),
-        };
-        self.insert_rows(&Given {
+        let given = Given {
             first_cid: stored.first_cid,
             encoding: encoding_of(self.stream.sid, encoding).map_err(Failure::Store)?,
             signatures,
-            references: resolved.cids.clone(),
-        })?;
-        self.mark_begun(&resolved)?;
+            references: match self.settings.reference {
+                true => self.resolve(memory, stored.first_cid)?,
+                false => Resolved::default(),
+            },
+        };
+        self.insert_rows(&given)?;
+        self.mark_begun(&given.references)?;
         self.transaction.commit()?;
         for (signature, id) in added {
             memory.signatures.put(signature, id);
         }
-        memory.references.remember(resolved);
+        memory.references.remember(given.references);
         Ok(stored)
     }
 

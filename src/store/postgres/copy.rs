@@ -11,8 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::Settings;
-use super::super::rows::{Table, Value};
+use super::super::rows::{Rows, Table, Value};
 use super::catalogue::Kind;
 
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -20,11 +19,11 @@ const END: [u8; 2] = (-1_i16).to_be_bytes();
 const EPOCH_US: i64 = 946_684_800_000_000;
 
 /// The statement for the bytes that `render` makes.
-pub(super) fn statement(table: Table, settings: &Settings) -> String {
+pub(super) fn statement(table: Table, columns: &[&str]) -> String {
     format!(
         "COPY {} ({}) FROM STDIN (FORMAT binary)",
         table.name(),
-        table.columns(settings).join(", ")
+        columns.join(", ")
     )
 }
 
@@ -33,21 +32,20 @@ pub(super) fn statement(table: Table, settings: &Settings) -> String {
 /// # Errors
 ///
 /// Names the value that the column cannot hold.
-pub(super) fn render<'v>(
+pub(super) fn render(
     table: Table,
-    settings: &Settings,
     kinds: &[Kind],
-    rows: impl Iterator<Item = &'v [Value<'v>]>,
+    rows: &Rows<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     out.clear();
     out.extend_from_slice(HEADER);
     let columns = i16::try_from(kinds.len()).expect("a table has some 16 columns");
-    for row in rows {
+    for row in rows.of(table) {
         out.extend_from_slice(&columns.to_be_bytes());
         for (index, (value, kind)) in row.iter().zip(kinds).enumerate() {
             if put(value, *kind, out).is_none() {
-                let (table, column) = (table.name(), table.columns(settings)[index]);
+                let (table, column) = (table.name(), rows.columns(table)[index]);
                 return Err(format!(
                     "{value:?} does not fit into {table}.{column} ({kind:?})"
                 ));
