@@ -232,6 +232,7 @@ impl Master {
         crate::debug!(Main, 1, "worker {} is started for {peer}", child.id());
         let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
+            settings: self.config.settings.clone(),
             high: self.water.high(),
             low: self.water.low(),
             drain_secs: self.config.drain.as_secs(),

@@ -5,6 +5,7 @@
 
 use crate::ctrl;
 use crate::log;
+use crate::store::Settings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub(super) enum ToWorker {
 pub(super) struct Start {
     /// The database's URL, password and all.
     pub(super) db: String,
+    /// How alerts are stored there.
+    pub(super) settings: Settings,
     pub(super) high: u64,
     pub(super) low: u64,
     pub(super) drain_secs: u64,

@@ -61,7 +61,7 @@ impl Inputs {
             Error::start(format!("cannot listen on {}", config.listen), error, advice)
         })?;
         let fifo = Fifo::create(&config.control)?;
-        match store::open(&config.db).check() {
+        match store::open(&config.db, &config.settings).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
             Err(store::CheckError::Final(error)) => {
                 return Err(Error::start("the database cannot be used", error, ""));

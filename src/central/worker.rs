@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
-use crate::store::Url;
+use crate::store::{Settings, Url};
 use crate::wake::Waker;
 use crate::wire::frame::{
     Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
@@ -39,6 +39,7 @@ pub struct Worker {
     master_gone: bool,
     connection: Connection,
     db: Url,
+    settings: Settings,
     drain: Duration,
     phase: Phase,
     gauge: Gauge,
@@ -107,6 +108,7 @@ impl Worker {
             master_gone: false,
             connection: Connection::new(connection).map_err(io)?,
             db: Url::parse(&start.db).map_err(refused)?,
+            settings: start.settings,
             drain: Duration::from_secs(start.drain_secs),
             phase: Phase::Handshake {
                 until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
@@ -410,7 +412,7 @@ impl Worker {
             stream: hello.stream.to_string(),
             program: hello.program.clone(),
         });
-        self.writer.start(&self.db, &hello);
+        self.writer.start(&self.db, &self.settings, &hello);
     }
 
     fn watch_time(&mut self) {
@@ -532,11 +534,11 @@ impl Handle {
         self.writer_waker.wake();
     }
 
-    fn start(&mut self, db: &Url, hello: &Hello) {
+    fn start(&mut self, db: &Url, settings: &Settings, hello: &Hello) {
         let Some(ends) = self.unstarted.take() else {
             return;
         };
-        let writer = Writer::new(db, hello, ends);
+        let writer = Writer::new(db, settings, hello, ends);
         let started = self.crew.spawn("worker-write", move || writer.run());
         if let Err(error) = started {
             // The events' sender is dropped with the thread that never was: the worker ends.

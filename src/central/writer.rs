@@ -10,7 +10,7 @@ use crate::alert::SensorName;
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
 use crate::net;
-use crate::store::{self, Batch, OpenStream, Store, StoreError, Url};
+use crate::store::{self, Batch, OpenStream, Settings, Store, StoreError, Url};
 use crate::wake::Waker;
 use crate::wire::frame::Hello;
 use crate::wire::{Item, StreamId};
@@ -83,9 +83,9 @@ pub(super) struct Writer {
 struct Ended;
 
 impl Writer {
-    pub(super) fn new(db: &Url, hello: &Hello, ends: Ends) -> Writer {
+    pub(super) fn new(db: &Url, settings: &Settings, hello: &Hello, ends: Ends) -> Writer {
         Writer {
-            store: store::open(db),
+            store: store::open(db, settings),
             sensor: hello.sensor.clone(),
             stream: hello.stream,
             forgotten: hello.forgotten,

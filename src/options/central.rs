@@ -8,7 +8,7 @@ use crate::buffer::Water;
 use crate::config::{self, InForce, Keyword, number};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
-use crate::store::Url;
+use crate::store::{Settings, Url};
 use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,6 +119,8 @@ pub struct CentralConfig {
     pub listen: Server,
     /// The database.
     pub db: Url,
+    /// How alerts are stored there.
+    pub settings: Settings,
     /// HighWater and LowWater of each worker.
     pub water: Water,
     /// What a worker does at HighWater: drops to there; `None`: it stops reading.
@@ -156,6 +158,7 @@ impl Servsock {
                 port: options.port,
             },
             db: options.database.url(in_force)?,
+            settings: options.database.settings(in_force)?,
             water: options.shared.water(in_force)?,
             drops: match (options.quiet, options.drop_socket) {
                 (true, _) => Some(Drops::Quiet),
