@@ -16,7 +16,7 @@ const OTHER: StreamId = StreamId([8; 16]);
 
 /// Small segments, of which each has some items of the tests.
 const SMALL: Options = Options {
-    max_bytes: 1 << 20,
+    max_bytes: 4 << 20,
     sync: Sync::Off,
     segment_bytes: 10 << 10,
 };
