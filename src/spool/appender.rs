@@ -258,20 +258,20 @@ impl Appender {
         Trouble::io(tried, &self.index.directory.path_of(first), answer)
     }
 
-    /// After an error all that is not durable counts as not appended, and this segment is not written to any more: of
-    /// its pages nobody knows what became of them.
+    /// After an error of the disk all that is not durable counts as not appended, and this segment is not written to
+    /// any more: of its pages nobody knows what became of them, nor whether a segment was begun behind it.
     fn settle<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {
         if let Err(trouble) = &result {
             self.health.fails(trouble);
+        }
+        if let Err(Trouble::Io { .. }) = &result {
             self.records.clear();
-            if self.durable + 1 < self.next
-                && let Some(active) = self.active.take()
-            {
+            self.next = self.durable + 1;
+            if let Some(active) = self.active.take() {
                 // For the room. Should it fail: the next segment begins with the first of these numbers all the same.
                 let bytes = self.index.was_cut();
                 let _ = active.file.set_len(bytes);
             }
-            self.next = self.durable + 1;
         }
         result
     }

@@ -111,7 +111,8 @@ impl Reader {
         run
     }
 
-    /// After an error of `read`: what cannot be read, a page of it, is damage from now on.
+    /// After an error of `read`: what cannot be read, a page of it, is damage from now on. A file that cannot even be
+    /// opened stays an error until somebody takes it away; then it is lost.
     pub fn pass_over(&mut self) {
         if let Some(scanner) = &mut self.scanner {
             scanner.pass_over();

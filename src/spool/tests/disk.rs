@@ -51,6 +51,15 @@ fn at_its_limit_it_says_so_once_and_goes_on_when_something_is_acknowledged() {
     assert!(on_disk <= options.max_bytes);
     assert_eq!(on_disk, spool.appender.counts().bytes);
 
+    // Room for an item is not enough: it would be full again at once.
+    spool.reader.acknowledge(2).unwrap();
+    assert!(
+        spool
+            .appender
+            .append(last + 1, &chunk([last + 1], 800))
+            .is_err()
+    );
+    assert_eq!(spool.appender.take_news(), None);
     spool.reader.acknowledge(6).unwrap();
     spool.append_to(last + 1, 800);
     assert_eq!(spool.appender.take_news(), Some(News::Back));
