@@ -131,7 +131,8 @@ fn is_other_process(pid: i32) -> bool {
     pid > 0 && !is_me && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-fn who_is(pid: i32) -> String {
+/// A process as a part of a sentence: "sockserv, process 123,".
+pub(crate) fn who_is(pid: i32) -> String {
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(command) => format!("{}, process {pid},", command.trim_end()),
         Err(_) => format!("process {pid}"),
