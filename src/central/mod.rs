@@ -13,6 +13,7 @@ mod batch;
 mod control;
 mod master;
 mod messages;
+mod swap;
 mod worker;
 mod writer;
 
