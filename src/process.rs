@@ -4,10 +4,12 @@ mod background;
 mod detach;
 mod pid_file;
 mod restart;
+mod service;
 
 pub use background::{Begun, Running};
 pub use pid_file::PidFile;
 pub use restart::{Restart, carried, is_restarted};
+pub use service::{Pulse, Service};
 
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};
