@@ -11,7 +11,7 @@ PROGRAMS_IN := target/release
 # What the generator makes: a tree that is copied as it is.
 TREE := target/dist
 SOURCES := $(shell find src -type f) Cargo.toml Cargo.lock
-PROSE := $(shell find examples/generate man dist -type f)
+PROSE := $(wildcard README*) $(shell find examples/generate man dist -type f)
 
 .PHONY: help demo build man install uninstall deb test test-deb lint fmt
 

@@ -25,6 +25,13 @@ pub(crate) fn write_all(to: &Path, places: &Places<'_>) -> io::Result<()> {
         tree.write_program(&program)?;
         tree.write_completions(program)?;
     }
+    for (name, text) in [
+        ("README.md", include_str!("../../README.md")),
+        ("README.ctrl", include_str!("../../README.ctrl")),
+        ("README.debug", include_str!("../../README.debug")),
+    ] {
+        tree.write(tree.prefix(&format!("share/doc/flop/{name}")), text)?;
+    }
     let sysctl = include_str!("../../dist/sysctl.conf");
     tree.write(tree.prefix("lib/sysctl.d/30-flop.conf"), sysctl)?;
     let logcheck = include_str!("../../dist/logcheck");
