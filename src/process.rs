@@ -4,11 +4,13 @@ mod background;
 mod detach;
 mod pid_file;
 mod restart;
+mod service;
 
 pub use background::{Begun, Running};
 pub use pid_file::PidFile;
 pub(crate) use pid_file::who_is;
 pub use restart::{Restart, carried, is_restarted};
+pub use service::{Pulse, Service};
 
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};

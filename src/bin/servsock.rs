@@ -7,7 +7,7 @@ use flop::central::{Central, Inputs, Worker};
 use flop::config::{self, CommandLine};
 use flop::error::Error;
 use flop::options::{SERVSOCK_KEYWORDS, Servsock};
-use flop::process::{Begun, Cause, Restart, Signals};
+use flop::process::{Begun, Cause, Restart, Service, Signals};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -38,15 +38,19 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let inputs = Inputs::open(&config)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
+    let service = Service::find()?;
     let central = Central::start(inputs, &config)?;
+    service.ready(central.pulses());
     flop::notice!("ready");
     match wait(&central, &signals, &restart) {
         Cause::Stop(cause) | Cause::GiveUp(cause) => {
+            service.stopping();
             flop::notice!("stopping: {cause}");
             flop::notice!("stopped: {}", central.stop());
             Ok(ExitCode::SUCCESS)
         }
         Cause::Restart(cause) => {
+            service.reloading();
             flop::notice!("restarting: {cause}");
             // The sensors keep what is not acknowledged, and come back.
             flop::notice!("{}", central.stop());

@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use flop::config::{self, CommandLine};
 use flop::error::Error;
 use flop::options::{SOCKSERV_KEYWORDS, Sockserv};
-use flop::process::{self, Begun, Cause, Restart, Signals};
+use flop::process::{self, Begun, Cause, Restart, Service, Signals};
 use flop::sensor::{Carried, Inputs, Sensor};
 use std::process::ExitCode;
 
@@ -35,21 +35,26 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let mut inputs = Inputs::open(&config, Carried::take()?)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
+    let service = Service::find()?;
     loop {
         let sensor = Sensor::start(inputs, &config)?;
+        service.ready(sensor.pulses());
         flop::notice!("ready");
         match wait(&sensor, &signals, &restart) {
             Cause::Stop(cause) => {
+                service.stopping();
                 flop::notice!("stopping: {cause}");
                 flop::notice!("stopped: {}", sensor.stop());
                 return Ok(ExitCode::SUCCESS);
             }
             Cause::GiveUp(cause) => {
+                service.stopping();
                 flop::err!("giving up: {cause}");
                 flop::notice!("stopped: {}", sensor.stop());
                 return Ok(ExitCode::FAILURE);
             }
             Cause::Restart(cause) => {
+                service.reloading();
                 flop::notice!("restarting: {cause}");
                 inputs = sensor.restart(&restart, &signals, &config)?;
             }

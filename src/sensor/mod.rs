@@ -24,7 +24,7 @@ use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::options::{Drops, SensorConfig};
-use crate::process::{Cause, Restart, Signals};
+use crate::process::{Cause, Pulse, Restart, Signals};
 use crate::wake::Waker;
 use crate::wire::StreamId;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
@@ -192,6 +192,14 @@ impl Sensor {
             status,
             drain,
         })
+    }
+
+    /// The threads that never wait for anybody. (The sender may be looking up a name.)
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![
+            Pulse::new("sensor-recv", &self.stop.receiver),
+            Pulse::new("sensor-ctrl", &self.stop.control),
+        ]
     }
 
     /// Waits for a reason to stop or restart.

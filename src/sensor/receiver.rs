@@ -44,6 +44,9 @@ impl Receiver {
             if net::poll(&mut fds, None).is_err() {
                 continue; // ENOMEM: the kernel is short of memory for a moment.
             }
+            if fds.last().is_some_and(net::is_ready) {
+                stop.clear(); // Before the flag is looked at; to the watchdog it is a sign of life.
+            }
             for (number, (socket, fd)) in sockets.iter().zip(&fds).enumerate() {
                 if net::is_ready(fd) {
                     self.turn(&mut hand, socket, number, TURN_DATAGRAMS);
