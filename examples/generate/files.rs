@@ -91,6 +91,7 @@ impl Tree<'_> {
                 ("SYSCONFDIR", self.places.sysconf),
                 ("DUMP", program.dump),
                 ("CHECK", program.check),
+                ("TEST", program.test),
                 ("ORDER", program.order),
             ],
         )

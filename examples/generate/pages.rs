@@ -91,8 +91,10 @@ fn names(arg: &Arg) -> String {
 /// What it does, what it may be, what it is by default.
 fn explained(arg: &Arg) -> String {
     let help = help(arg);
-    let (help, worked_out) = split_default(&help);
-    let paragraphs: Vec<String> = help.split("\n\n").map(sentence).collect();
+    let (first, further) = help.split_once("\n\n").unwrap_or((&help, ""));
+    let (first, worked_out) = split_default(first);
+    let further = further.split("\n\n").filter(|text| !text.is_empty());
+    let paragraphs: Vec<String> = [first].into_iter().chain(further).map(sentence).collect();
     let mut text = paragraphs.join(".Pp\n");
     if takes_value(arg) {
         text += &possible_values(arg);
@@ -127,7 +129,7 @@ fn possible_values(arg: &Arg) -> String {
     text + ".El\n"
 }
 
-/// A help text may end with the default in words: `[default: for ever]`.
+/// A help text's first paragraph may end with the default in words: `[default: for ever]`.
 fn split_default(help: &str) -> (&str, Option<&str>) {
     let split = help
         .strip_suffix(']')
@@ -138,13 +140,15 @@ fn split_default(help: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Lines that end with a full stop.
+/// Lines, the last of which ends with a full stop; a new sentence begins a new line, as mdoc wants it.
 fn sentence(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
         let word = escaped(word);
-        if !line.is_empty() && line.len() + 1 + word.len() >= COLUMNS {
+        if !line.is_empty()
+            && (line.ends_with(['.', '?', '!']) || line.len() + 1 + word.len() >= COLUMNS)
+        {
             lines += &format!("{line}\n");
             line.clear();
         }

@@ -19,6 +19,8 @@ pub(crate) struct Program {
     pub(crate) dump: &'static str,
     /// In front of `-T` in the unit: `-` where a failed test is told, but no reason not to start.
     pub(crate) check: &'static str,
+    /// The test before the start: of nothing that another process has to answer, for that may come later.
+    pub(crate) test: &'static str,
     /// Lines of the unit: what starts before and after it, where it is there.
     pub(crate) order: &'static str,
     /// The prose of its manual page, and of that of its configuration file.
@@ -41,6 +43,7 @@ pub(crate) fn all() -> [Program; 4] {
             ],
             dump: "-d",
             check: "",
+            test: "-T --offline",
             order: "Before=snort.service snort3.service suricata.service barnyard2.service",
             prose: [
                 include_str!("../../man/sockserv.8.in"),
@@ -53,11 +56,13 @@ pub(crate) fn all() -> [Program; 4] {
             keywords: SERVSOCK_KEYWORDS,
             site: &[
                 ("DB", "sqlite:/var/lib/flop/alerts.db"),
+                ("AlertSocket", "/run/flop/alert"),
                 ("Control", "/run/flop/servsock.ctrl"),
                 ("Umask", "077"),
             ],
             dump: "-d",
             check: "",
+            test: "-T --offline",
             order: "After=postgresql.service\nBefore=sockserv.service",
             prose: [
                 include_str!("../../man/servsock.8.in"),
@@ -75,6 +80,7 @@ pub(crate) fn all() -> [Program; 4] {
             ],
             dump: "-D",
             check: "-", // A mail server that is away.
+            test: "-T",
             order: "After=postfix.service exim4.service\nBefore=sockserv.service",
             prose: [
                 include_str!("../../man/drop.8.in"),
@@ -92,6 +98,7 @@ pub(crate) fn all() -> [Program; 4] {
             ],
             dump: "-D",
             check: "-", // A mail server that is away.
+            test: "-T",
             order: "After=postfix.service exim4.service\nBefore=servsock.service",
             prose: [
                 include_str!("../../man/alert.8.in"),
