@@ -14,7 +14,8 @@
 //!   each
 //! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
-//! `options` stands beside them: it checks the command line with the types of those above.
+//! `options` stands beside them: it checks the command line with the types of those above. `preflight` (-T) looks at what
+//! a configuration names.
 
 pub mod alert;
 pub mod calendar;
@@ -42,4 +43,5 @@ pub mod dropped;
 pub mod error;
 pub mod keywords;
 pub mod options;
+pub mod preflight;
 pub mod status;
