@@ -5,7 +5,7 @@
 use super::Finding::{self, Fine, Wrong};
 use super::{paths, remote};
 use crate::options::{CentralConfig, Drops};
-use crate::store::{self, CheckError};
+use crate::store;
 
 /// Looks at all that servsock's configuration names.
 pub fn servsock(config: &CentralConfig, offline: bool) -> Vec<Finding> {
@@ -43,8 +43,6 @@ fn database(config: &CentralConfig, offline: bool) -> Option<Finding> {
     }
     Some(match store::probe(&config.db) {
         Ok(()) => Fine(format!("database {} answers", config.db)),
-        // servsock starts all the same, and the sensors keep their alerts.
-        Err(CheckError::Away(error)) => Wrong(format!("{error}; --offline leaves this out")),
-        Err(CheckError::Final(error)) => Wrong(error),
+        Err(error) => Wrong(format!("{error}; --offline leaves this out")),
     })
 }

@@ -40,11 +40,11 @@ pub fn open(url: &Url) -> Box<dyn Store> {
 ///
 /// # Errors
 ///
-/// It cannot be reached, or not be used.
-pub fn probe(url: &Url) -> Result<(), CheckError> {
+/// A sentence: it cannot be reached, or not be used.
+pub fn probe(url: &Url) -> Result<(), String> {
     match &url.0 {
         Kind::Sqlite(_) => Ok(()),
-        Kind::Postgres(server) => postgres::Postgres::new(server.clone()).probe(),
+        Kind::Postgres(server) => postgres::probe::probe(server),
     }
 }
 

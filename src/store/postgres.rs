@@ -9,6 +9,7 @@
 mod catalogue;
 mod connect;
 mod copy;
+pub(super) mod probe;
 
 use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
@@ -100,17 +101,7 @@ impl Postgres {
             return Ok(());
         }
         self.session = None;
-        let client = self.client()?;
-        self.session = Some(Session::new(client).map_err(|unfit| match unfit {
-            Unfit::Server(error) => self.check_error("prepare the tables in", &error),
-            Unfit::Tables(text) => CheckError::Final(format!("cannot use {}: {text}", self.server)),
-        })?);
-        Ok(())
-    }
-
-    /// A new connection, on which nothing was done yet.
-    fn client(&mut self) -> Result<Client, CheckError> {
-        self.connector.connect().map_err(|error| match error {
+        let client = self.connector.connect().map_err(|error| match error {
             NoConnection::Refused(error) => self.check_error("connect to", &error),
             NoConnection::Silence => CheckError::Away(format!(
                 "cannot connect to {}: no answer within 10 s; is it a PostgreSQL server, and is it well?",
@@ -119,25 +110,12 @@ impl Postgres {
             NoConnection::Thread(error) => {
                 CheckError::Away(format!("cannot start a thread to connect to {}: {error}", self.server))
             }
-        })
-    }
-
-    /// See `store::probe`.
-    pub(super) fn probe(&mut self) -> Result<(), CheckError> {
-        const HAS_TABLES_OR_MAY_MAKE_THEM: &str = "SELECT to_regclass('flop_stream') IS NOT NULL
-            OR coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
-        let mut client = self.client()?;
-        let row = client.query_one(HAS_TABLES_OR_MAY_MAKE_THEM, &[]);
-        let usable: bool = row
-            .and_then(|row| row.try_get(0))
-            .map_err(|error| self.check_error("look into", &error))?;
-        match usable {
-            true => Ok(()),
-            false => Err(CheckError::Final(format!(
-                "{} has no tables for alerts, and this user may not make them; GRANT CREATE ON SCHEMA lets it",
-                self.server
-            ))),
-        }
+        })?;
+        self.session = Some(Session::new(client).map_err(|unfit| match unfit {
+            Unfit::Server(error) => self.check_error("prepare the tables in", &error),
+            Unfit::Tables(text) => CheckError::Final(format!("cannot use {}: {text}", self.server)),
+        })?);
+        Ok(())
     }
 
     fn check_error(&self, what: &str, error: &Error) -> CheckError {
