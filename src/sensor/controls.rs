@@ -198,9 +198,9 @@ impl Controlled for Controls {
                 self.tuning.change(|settings| settings.max_try = tries);
                 match tries {
                     Some(tries) => {
-                        format!("sockserv gives up after {tries} tries without success")
+                        format!("after {tries} tries without success it gives up")
                     }
-                    None => "sockserv tries for ever to reach servsock".to_owned(),
+                    None => "it tries to reach servsock for ever".to_owned(),
                 }
             }
             Command::Wait(secs) => {

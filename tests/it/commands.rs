@@ -123,7 +123,7 @@ fn maxtry_that_is_set_while_servsock_is_away_ends_sockserv_when_it_is_used_up() 
     says(
         &mut site,
         "maxtry 1",
-        "sockserv gives up after 1 tries without success",
+        "after 1 tries without success it gives up",
     );
     assert_eq!(site.sockserv().exits().code(), Some(1));
     site.sockserv()
@@ -144,7 +144,11 @@ fn wait_and_maxtry_are_switched_off_again() {
     site.start_sockserv_with(&["-M", "2", "-W", "3600"]);
     site.ids_sends_alerts(1..=2);
     site.sockserv().says("no connection to servsock at");
-    says(&mut site, "maxtry off", "sockserv tries for ever");
+    says(
+        &mut site,
+        "maxtry off",
+        "it tries to reach servsock for ever",
+    );
     // The pause that runs would last an hour.
     says(
         &mut site,
