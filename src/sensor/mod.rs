@@ -278,6 +278,7 @@ impl Sensor {
                 },
             ],
         };
+        // What is lost for certain first: the time may be over before the others.
         for (doomed, what) in [
             (unsent, "could not be sent and are dropped"),
             (
