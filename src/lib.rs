@@ -14,7 +14,8 @@
 //!   facility each
 //! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
-//! `options` stands beside them: it checks the command line with the types of those above.
+//! `options` stands beside them: it checks the command line with the types of those above. `preflight` (-T) looks at what
+//! a configuration names.
 
 pub mod alert;
 pub mod calendar;
@@ -43,4 +44,5 @@ pub mod dropped;
 pub mod error;
 pub mod keywords;
 pub mod options;
+pub mod preflight;
 pub mod status;

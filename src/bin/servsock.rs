@@ -5,8 +5,10 @@
 use clap::CommandFactory;
 use flop::central::{Central, Inputs, Worker};
 use flop::config::{self, CommandLine};
+use flop::ctrl;
 use flop::error::Error;
 use flop::options::{SERVSOCK_KEYWORDS, Servsock};
+use flop::preflight;
 use flop::process::{Begun, Cause, Restart, Service, Signals};
 use std::process::ExitCode;
 
@@ -24,12 +26,17 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     if in_force.options.instead.dump {
         return config::print(&in_force.dump(SERVSOCK_KEYWORDS, &[]));
     }
-    let testing = in_force.options.instead.test;
+    let instead = in_force.options.instead.clone();
+    if instead.status {
+        let fifo = in_force.options.control_from_here();
+        return Ok(ctrl::print_status(&fifo, instead.json));
+    }
     let config = Servsock::validate(&in_force)?;
-    if testing {
-        drop(Inputs::open(&config)?);
-        flop::notice!("the configuration is fine");
-        return Ok(ExitCode::SUCCESS);
+    if instead.test {
+        return Ok(preflight::tell(preflight::servsock(
+            &config,
+            instead.offline,
+        )));
     }
     let daemon = match Begun::begin(&config.daemon)? {
         Begun::Parent(code) => return Ok(code),

@@ -7,6 +7,7 @@ use crate::buffer::Water;
 use crate::ctrl::{self, Command, Controlled, Periodic};
 use crate::options::CentralConfig;
 use crate::process::Cause;
+use crate::status::Report;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::sync::Arc;
@@ -151,6 +152,18 @@ impl Controlled for Controls {
                 String::new() // The main thread says it.
             }
             _ => "not yet".to_owned(),
+        }
+    }
+
+    fn report(&mut self) -> Report {
+        let now_us = crate::clock::now_us();
+        Report {
+            program: "servsock".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now_us,
+            started_us: now_us,
+            database_away: false,
+            sensors: Vec::new(),
         }
     }
 

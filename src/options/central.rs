@@ -175,6 +175,11 @@ impl Servsock {
         })
     }
 
+    /// Where the control FIFO of the running daemon is, seen from here.
+    pub fn control_from_here(&self) -> PathBuf {
+        self.daemon.from_here(self.control_path())
+    }
+
     /// Where the control FIFO is.
     pub fn control_path(&self) -> PathBuf {
         self.control.clone()

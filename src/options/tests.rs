@@ -70,7 +70,7 @@ fn defaults_are_flops() {
     assert_eq!((config.water.high(), config.water.low()), (10_000, 9_900));
     assert_eq!(config.control, PathBuf::from("/tmp/snort.ctrl"));
     assert_eq!(config.stats_every, None);
-    assert_eq!(config.drops, Drops::Print);
+    assert_eq!((config.quiet, config.drop_socket), (false, None));
     let config = servsock(&[], "").unwrap();
     assert_eq!(config.db.to_string(), "sqlite:flop.db");
     assert_eq!((config.drops, config.priority), (None, 1));

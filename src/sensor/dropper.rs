@@ -1,17 +1,20 @@
-//! Thread sensor-drop: what HighWater forced out -> JSON datagrams to the drop socket, or lines on standard output
-//! where there is none. It may be slow: the channel in front of it is bounded, and the ledger counts everything.
+//! Thread sensor-drop: what HighWater forced out, and what a stop leaves -> JSON datagrams to the drop socket, or lines
+//! on standard output (or syslog) where there is none, or nobody reads it. It may be slow: the channel in front of it is
+//! bounded, and the ledger counts everything. Once it is to end, what cannot be told one by one in time becomes a
+//! summary: `{"dropped": n, ...}`.
 
 #![forbid(unsafe_code)]
 
-use super::ledger::HIGH_WATER;
+use super::tuning::Tuning;
 use crate::alert::SensorName;
 use crate::buffer::Chunk;
 use crate::dropped::{Dropped, summary};
-use crate::options::{Drops, SensorConfig};
+use crate::options::Drops;
 use crate::wire::{Item, item};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Groups of dropped alerts (each what one push forced out, 101 with FLoP's marks) that wait for this thread.
@@ -20,20 +23,81 @@ pub(super) const BACKLOG_MAX: usize = 64;
 const PRINTED_MAX: u64 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Alerts that will not reach the database, and why.
+pub(super) struct Doomed {
+    pub(super) reason: &'static str,
+    pub(super) chunks: Vec<Chunk>,
+    /// So many more, of which nothing but their number is known.
+    pub(super) unseen: u64,
+}
+
+impl Doomed {
+    pub(super) fn new(reason: &'static str, chunks: Vec<Chunk>) -> Doomed {
+        Doomed {
+            reason,
+            chunks,
+            unseen: 0,
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn alerts(&self) -> u64 {
+        let chunks = self.chunks.iter().map(|chunk| u64::from(chunk.len()));
+        chunks.sum::<u64>() + self.unseen
+    }
+}
+
+/// When the dropper has to be done; not set while nobody stops it.
+pub(super) type EndsBy = Arc<OnceLock<Instant>>;
+
 pub(super) struct Dropper {
-    drops: Receiver<Vec<Chunk>>,
+    drops: Receiver<Doomed>,
     sensor: SensorName,
-    to: Option<(UnixDatagram, PathBuf)>,
-    /// The last record could not be sent, and that was told.
-    is_unread: bool,
+    tuning: Tuning,
+    ends_by: EndsBy,
+    /// A socket to send from; `None` where the system has none.
+    socket: Option<UnixDatagram>,
+    /// The drop socket whose last record could not be sent, which was told.
+    unread: Option<PathBuf>,
     printing: Printing,
+    /// What could not be told one by one before the end.
+    late: Tally,
 }
 
 /// Lines on standard output, at most so many a second.
 struct Printing {
     second: Instant,
     printed: u64,
-    held_back: u64,
+    held_back: Tally,
+}
+
+impl Printing {
+    fn new() -> Printing {
+        Printing {
+            second: Instant::now(),
+            printed: 0,
+            held_back: Tally::default(),
+        }
+    }
+}
+
+/// Numbers by reason; there are a handful of reasons.
+#[derive(Default)]
+struct Tally(Vec<(&'static str, u64)>);
+
+impl Tally {
+    fn add(&mut self, reason: &'static str, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum += count,
+            None if count > 0 => self.0.push((reason, count)),
+            None => {}
+        }
+    }
+
+    fn summaries(&self, sensor: &SensorName) -> Vec<String> {
+        let each = |(reason, count): &(&str, u64)| summary(*count, sensor, reason);
+        self.0.iter().map(each).collect()
+    }
 }
 
 /// A reader that hangs costs a second for each alert, not for ever.
@@ -44,64 +108,69 @@ fn socket() -> std::io::Result<UnixDatagram> {
 }
 
 impl Dropper {
-    pub(super) fn new(config: &SensorConfig, drops: Receiver<Vec<Chunk>>) -> Dropper {
-        let to = match &config.drops {
-            Drops::Socket(path) => match socket() {
-                Ok(socket) => Some((socket, path.clone())),
-                Err(error) => {
-                    crate::err!("no socket for dropped alerts: {error}; they are printed");
-                    None
-                }
-            },
-            Drops::Print | Drops::Quiet => None,
-        };
-        let printing = Printing {
-            second: Instant::now(),
-            printed: 0,
-            held_back: 0,
-        };
+    pub(super) fn new(
+        sensor: SensorName,
+        tuning: Tuning,
+        drops: Receiver<Doomed>,
+        ends_by: EndsBy,
+    ) -> Dropper {
+        let told = |error| crate::err!("no socket for dropped alerts: {error}; they are printed");
         Dropper {
             drops,
-            sensor: config.sensor.clone(),
-            to,
-            is_unread: false,
-            printing,
+            sensor,
+            tuning,
+            ends_by,
+            socket: socket().map_err(told).ok(),
+            unread: None,
+            printing: Printing::new(),
+            late: Tally::default(),
         }
     }
 
     pub(super) fn run(mut self) {
         loop {
-            let next = match self.printing.held_back {
-                0 => self
+            let next = match self.printing.held_back.0.is_empty() {
+                true => self
                     .drops
                     .recv()
                     .map_err(|_| RecvTimeoutError::Disconnected),
-                _ => self.drops.recv_deadline(self.printing.second + SECOND),
+                false => self.drops.recv_deadline(self.printing.second + SECOND),
             };
             match next {
-                Ok(chunks) => {
-                    crate::debug!(Drop, 3, "{} chunks were forced out", chunks.len());
-                    let items = chunks.iter().flat_map(Chunk::items);
-                    items.for_each(|item| self.tell(item));
-                }
+                Ok(doomed) => self.tell_all(&doomed),
                 Err(RecvTimeoutError::Timeout) => self.next_second(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         self.next_second();
+        self.tell_late();
     }
 
-    fn tell(&mut self, item: &[u8]) {
+    fn tell_all(&mut self, doomed: &Doomed) {
+        let reason = doomed.reason;
+        crate::debug!(Drop, 3, "{} alerts are dropped: {reason}", doomed.alerts());
+        for item in doomed.chunks.iter().flat_map(Chunk::items) {
+            match self.ends_by.get() {
+                Some(end) if Instant::now() >= *end => self.late.add(reason, 1),
+                _ => self.tell(item, reason),
+            }
+        }
+        self.late.add(reason, doomed.unseen);
+    }
+
+    fn tell(&mut self, item: &[u8], reason: &'static str) {
         let Ok(Item::Alert(alert)) = item::decode(item) else {
             return; // Only the receiver's own alerts come here.
         };
-        let json = Dropped::new(&alert, &self.sensor, HIGH_WATER).json();
-        if let Some((socket, path)) = &self.to {
-            let sent = socket.send_to(json.as_bytes(), path);
-            self.tell_edge(sent.as_ref().err());
-            if sent.is_ok() {
-                return;
-            }
+        let drops = self.tuning.settings().drops();
+        if drops == Drops::Quiet {
+            return; // Switched on meanwhile.
+        }
+        let json = Dropped::new(&alert, &self.sensor, reason).json();
+        if let Drops::Socket(path) = &drops
+            && self.is_sent(&json, path)
+        {
+            return;
         }
         if self.printing.second.elapsed() >= SECOND {
             self.next_second();
@@ -110,16 +179,23 @@ impl Dropper {
             self.printing.printed += 1;
             crate::info!("dropped {json}");
         } else {
-            self.printing.held_back += 1;
+            self.printing.held_back.add(reason, 1);
         }
     }
 
-    /// Tells that nobody reads the drop socket, and that somebody does again, once each.
-    fn tell_edge(&mut self, error: Option<&std::io::Error>) {
-        let Some((_, path)) = &self.to else {
-            return;
+    fn is_sent(&mut self, json: &str, path: &Path) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
         };
-        match (error, self.is_unread) {
+        let sent = socket.send_to(json.as_bytes(), path);
+        self.tell_edge(path, sent.as_ref().err());
+        sent.is_ok()
+    }
+
+    /// Tells that nobody reads the drop socket, and that somebody does again, once each.
+    fn tell_edge(&mut self, path: &Path, error: Option<&std::io::Error>) {
+        let was_unread = self.unread.as_deref() == Some(path);
+        match (error, was_unread) {
             (Some(error), false) => crate::warning!(
                 "cannot send to drop socket {}: {error}; dropped alerts are printed here, {PRINTED_MAX} a second",
                 path.display()
@@ -127,18 +203,31 @@ impl Dropper {
             (None, true) => crate::notice!("drop socket {} is read again", path.display()),
             _ => {}
         }
-        self.is_unread = error.is_some();
+        self.unread = error.map(|_| path.to_owned());
     }
 
     fn next_second(&mut self) {
-        if self.printing.held_back > 0 {
-            let summary = summary(self.printing.held_back, &self.sensor, HIGH_WATER);
+        for summary in self.printing.held_back.summaries(&self.sensor) {
             crate::info!("dropped {summary}");
         }
-        self.printing = Printing {
-            second: Instant::now(),
-            printed: 0,
-            held_back: 0,
-        };
+        self.printing = Printing::new();
+    }
+
+    /// The last words: a record for each reason, to where the alerts themselves would have gone.
+    fn tell_late(&mut self) {
+        let drops = self.tuning.settings().drops();
+        for summary in self.late.summaries(&self.sensor) {
+            let sent = match &drops {
+                // One that does not read is not waited for again.
+                Drops::Socket(path) if self.unread.as_ref() != Some(path) => {
+                    self.is_sent(&summary, path)
+                }
+                Drops::Socket(_) | Drops::Print => false,
+                Drops::Quiet => true,
+            };
+            if !sent {
+                crate::info!("dropped {summary}");
+            }
+        }
     }
 }

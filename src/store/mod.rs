@@ -45,6 +45,19 @@ pub fn open(url: &Url, settings: &Settings) -> Box<dyn Store> {
     }
 }
 
+/// Whether a database server answers, lets this user in, and has the tables or lets them be made. Changes nothing. A
+/// file is not opened: that could make others beside it.
+///
+/// # Errors
+///
+/// A sentence: it cannot be reached, or not be used.
+pub fn probe(url: &Url) -> Result<(), String> {
+    match &url.0 {
+        Kind::Sqlite(_) => Ok(()),
+        Kind::Postgres(server) => postgres::probe::probe(server),
+    }
+}
+
 /// A database that alerts are stored in. One connection, used by one thread.
 pub trait Store: Send {
     /// Connects once and creates what is missing in the schema, so that a program can say at its start what is

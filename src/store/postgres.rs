@@ -9,6 +9,7 @@
 mod catalogue;
 mod connect;
 mod copy;
+pub(super) mod probe;
 
 use super::references::{LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, clamp};

@@ -114,7 +114,11 @@ fn a_configuration_file_says_the_same_as_options_and_its_errors_name_the_line() 
     let mut refuses = |text: &str, code: i32, sentence: &str| {
         number += 1;
         fs::write(site.path("x.conf"), text).expect("a file");
-        let mut program = site.run("sockserv", &format!("c{number}"), &["-c", "x.conf", "-T"]);
+        let mut program = site.run(
+            "sockserv",
+            &format!("c{number}"),
+            &["-c", "x.conf", "-T", "--offline"],
+        );
         assert_eq!(program.exits().code(), Some(code), "{text}");
         program.says(sentence);
     };
