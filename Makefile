@@ -1,12 +1,28 @@
 # `make` alone says what there is.
 
 CARGO ?= cargo
+PREFIX ?= /usr/local
+# init scripts and logcheck look nowhere else.
+SYSCONFDIR ?= /etc
+DESTDIR ?=
 
-.PHONY: help demo build test lint fmt
+PROGRAMS := sockserv servsock drop alert
+PROGRAMS_IN := target/release
+# What the generator makes: a tree that is copied as it is.
+TREE := target/dist
+SOURCES := $(shell find src -type f) Cargo.toml Cargo.lock
+PROSE := $(wildcard README*) $(shell find examples/generate man dist -type f)
+
+.PHONY: help demo build man install uninstall deb test test-deb lint fmt
 
 help:
 	@echo 'make demo   real alerts of four IDS programs through both programs into a new database, in ./demo'
 	@echo 'make build  target/release/sockserv, servsock, drop, alert'
+	@echo 'make install    programs, manual pages, units and the like below PREFIX, as root; see README.md'
+	@echo 'make uninstall  takes that away again, but for the configuration'
+	@echo 'make man    only makes the tree that install copies, in target/dist'
+	@echo 'make deb    a Debian package, in target/deb'
+	@echo 'make test-deb   installs, starts and purges the package in a new chroot; as root'
 	@echo 'make test   all tests; installs a C compiler, PostgreSQL and a test mail server if they are missing'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make fmt    formats the source'
@@ -21,9 +37,41 @@ build:
 	@tests/install-needs cc
 	$(CARGO) build --release --bins
 
+# For install, which root may run without cargo: what is there and not older than its sources is taken.
+$(PROGRAMS_IN)/sockserv: $(SOURCES)
+	@$(MAKE) build
+	@touch $@
+
+man: $(TREE)
+
+# The places are in the pages, so other ones make another tree.
+PLACES := $(PREFIX) $(SYSCONFDIR)
+ifneq ($(PLACES),$(shell cat $(TREE)/.places 2>/dev/null))
+.PHONY: $(TREE)
+endif
+$(TREE): $(SOURCES) $(PROSE)
+	@tests/install-needs cc
+	rm -rf $@
+	$(CARGO) run --release --quiet --example generate -- $@ $(PLACES)
+	@echo $(PLACES) >$@/.places
+
+install: $(PROGRAMS_IN)/sockserv $(TREE)
+	dist/install '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)' $(TREE) $(PROGRAMS:%=$(PROGRAMS_IN)/%)
+
+uninstall: $(TREE)
+	dist/uninstall '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)' $(TREE) $(PROGRAMS)
+
+deb:
+	@tests/install-needs cc
+	$(MAKE) PREFIX=/usr SYSCONFDIR=/etc $(PROGRAMS_IN)/sockserv man
+	dist/build-deb target/deb $(TREE) $(PROGRAMS:%=$(PROGRAMS_IN)/%)
+
+test-deb: deb
+	tests/deb-in-chroot target/deb/flop_*.deb
+
 # Debug builds: assertions and overflow checks are a part of the tests.
 test:
-	@tests/install-needs cc postgresql smtp
+	@tests/install-needs cc postgresql smtp mandoc systemd
 	$(CARGO) test
 	@tests/demo-twice $(CARGO)
 

@@ -21,7 +21,25 @@ pub fn clamp(us: i64) -> i64 {
 
 /// Microseconds since 1970 as `2026-11-21T03:22:52.000000Z`; clamped, so that it sorts as text.
 pub fn iso8601(us: i64) -> String {
-    let us = clamp(us);
+    format!("{}Z", date_and_time(clamp(us)))
+}
+
+/// The same instant as the clocks show it that are `seconds_east` ahead of UTC: `2026-11-21T04:22:52.000000+01:00`. In
+/// UTC where that cannot be written: a year without four digits, an offset of more than 14 hours, or one with seconds,
+/// as each place had one of its own before there were zones.
+pub fn iso8601_at(us: i64, seconds_east: i32) -> String {
+    let local = clamp(us) + i64::from(seconds_east) * 1_000_000;
+    if clamp(local) != local || seconds_east.abs() > 14 * 3_600 || seconds_east % 60 != 0 {
+        return iso8601(us);
+    }
+    let sign = if seconds_east < 0 { '-' } else { '+' };
+    let minutes = seconds_east.abs() / 60;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    format!("{}{sign}{hours:02}:{minutes:02}", date_and_time(local))
+}
+
+/// Without a word of the zone; `us` is clamped.
+fn date_and_time(us: i64) -> String {
     let (seconds, micros) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let days = days + EPOCH_DAYS;
@@ -34,7 +52,7 @@ pub fn iso8601(us: i64) -> String {
     let month = if march < 10 { march + 3 } else { march - 9 };
     let year = year + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}")
 }
 
 /// Days from 1970-01-01 to a date; `None` if there is no such date.
@@ -84,6 +102,27 @@ mod tests {
     fn what_has_no_year_of_four_digits_becomes_the_nearest_that_has() {
         assert_eq!(iso8601(i64::MIN), "0000-01-01T00:00:00.000000Z");
         assert_eq!(iso8601(i64::MAX), "9999-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn an_instant_is_written_with_its_offset_where_that_is_possible() {
+        let us = 1_795_231_372_123_456;
+        for (seconds_east, text) in [
+            (0, "2026-11-21T03:22:52.123456+00:00"),
+            (20_700, "2026-11-21T09:07:52.123456+05:45"),
+            (-12_600, "2026-11-20T23:52:52.123456-03:30"),
+            (50_400, "2026-11-21T17:22:52.123456+14:00"),
+            (50_460, "2026-11-21T03:22:52.123456Z"),
+            (3_208, "2026-11-21T03:22:52.123456Z"),
+        ] {
+            assert_eq!(iso8601_at(us, seconds_east), text);
+        }
+        assert_eq!(iso8601_at(i64::MAX, 60), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(
+            iso8601_at(i64::MAX, -60),
+            "9999-12-31T23:58:59.999999-00:01"
+        );
+        assert_eq!(iso8601_at(i64::MIN, -60), "0000-01-01T00:00:00.000000Z");
     }
 
     #[test]

@@ -191,7 +191,8 @@ fn tell(mut command: Command, error: &clap::Error) -> ExitCode {
 }
 
 /// What `-h` answers: the usual options on one screen, without groups.
-pub(crate) fn short_help(command: Command) -> String {
+pub(crate) fn short_help(mut command: Command) -> String {
+    command.build(); // Which adds -h itself.
     let mut command = command
         .mut_args(|arg| match arg.get_id().as_str() {
             "help" | "version" => arg.hide_short_help(true),

@@ -1,18 +1,22 @@
-//! The control FIFO, and the thread that reads it. What a command does is the daemon's, behind the trait
-//! `Controlled`. README.ctrl is the operator's page of this.
+//! The control FIFO, the status socket beside it, and the thread that serves both. What a command does is the daemon's,
+//! behind the trait `Controlled`. README.ctrl is the operator's page of this.
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod command;
 mod in_force;
 
+pub use ask::{ask, place as status_socket};
 pub use command::{Command, Line, Mark, Program};
 pub use in_force::{Configuration, flag};
 
 use crate::error::Error;
 use crate::log::Limiter;
 use crate::net;
+use crate::status::Report;
 use crate::wake::Waker;
+use ask::Answering;
 use command::shown;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{self, Mode, SFlag};
@@ -21,6 +25,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Longer lines are thrown away up to their newline.
@@ -31,8 +36,12 @@ pub trait Controlled: Send {
     /// Whose commands are understood.
     const PROGRAM: Program;
 
-    /// Carries a command out and answers with a line, or several (statistics, what was set, why not).
+    /// Carries a command out and answers with a line, or several (statistics, what was set, why not). `Help`, `Status`
+    /// and `Sensors` never come here: they are the same for all.
     fn execute(&mut self, command: Command) -> String;
+
+    /// How the daemon is, for `status`, `sensors` and `--status`.
+    fn report(&mut self) -> Report;
 
     /// Does what is due by now (periodic statistics, what the receiver could not tell itself) and says when it wants
     /// to be asked again.
@@ -100,10 +109,12 @@ pub fn statistics(counts: [(&str, u64, u64); 3], buffered: u64) -> String {
 pub struct Fifo {
     path: PathBuf,
     file: File,
+    /// The status socket beside it.
+    answering: Answering,
 }
 
 impl Fifo {
-    /// Makes the FIFO with mode 0600. One left over by us is replaced; anything else at that place is refused and
+    /// Makes the FIFO with mode 0600, and the status socket beside it. One left over by us is replaced; anything else at that place is refused and
     /// left alone.
     ///
     /// # Errors
@@ -139,9 +150,11 @@ impl Fifo {
                 "choose a directory that only this user can write",
             ));
         }
+        let answering = Answering::beside(path).inspect_err(|_| drop(fs::remove_file(path)))?;
         Ok(Fifo {
             path: path.to_owned(),
             file,
+            answering,
         })
     }
 }
@@ -201,10 +214,17 @@ pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) {
         unknown.tell_due(now);
         let due = due.into_iter().chain(unknown.limiter.next_due()).min();
         let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let mut fds = [net::readable(&fifo.file), net::readable(waker)];
+        let mut fds = [
+            net::readable(&fifo.file),
+            net::readable(waker),
+            net::readable(&fifo.answering),
+        ];
         if let Err(error) = net::poll(&mut fds, wait) {
             crate::err!("control: poll failed: {error}; commands are not read for a second");
             std::thread::sleep(Duration::from_secs(1));
+        }
+        if net::is_ready(&fds[2]) {
+            fifo.answering.answer(|| controlled.report());
         }
         lines.read_from(&mut fifo.file, |line| match line {
             Ok(line) => answer(line, &mut controlled, &mut unknown),
@@ -225,12 +245,42 @@ fn answer<C: Controlled>(line: &str, controlled: &mut C, unknown: &mut Unknown) 
     };
     let answer = match command {
         Command::Help => format!("control: {}", C::PROGRAM.help()),
+        Command::Status => status(&controlled.report()),
+        Command::Sensors => controlled.report().sensors_table(),
         command => controlled.execute(command),
     };
     match answer_to {
         None => answer.lines().for_each(|line| crate::info!("{line}")),
         Some(file) => write_answer(&file, &answer),
     }
+}
+
+/// The table, and what needs attention.
+fn status(report: &Report) -> String {
+    let lines: Vec<String> = [report.table()]
+        .into_iter()
+        .chain(report.attention())
+        .collect();
+    lines.join("\n")
+}
+
+/// `--status`: asks the daemon whose FIFO this is, prints its answer, and says by the exit code how it is: 0 fine, 1
+/// something needs attention, 2 nobody answers.
+pub fn print_status(fifo: &Path, as_json: bool) -> ExitCode {
+    let report = match ask(fifo) {
+        Ok(report) => report,
+        Err(error) => {
+            crate::err!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let text = match as_json {
+        true => report.json(),
+        false => status(&report),
+    };
+    // A closed output is no fault of the daemon; the exit code is what counts then.
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::from(u8::from(!report.attention().is_empty()))
 }
 
 /// Writes an answer to a new file that nobody else can read; never through a link, never over anything.

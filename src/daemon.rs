@@ -5,7 +5,7 @@
 use crate::config::Keyword;
 use crate::error::Error;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Areas of `-V`.
 pub const AREAS: [&str; 10] = [
@@ -94,7 +94,27 @@ pub struct DaemonConfig {
     pub debug: Vec<Debug>,
 }
 
+impl DaemonConfig {
+    /// As `DaemonOptions::from_here`.
+    pub fn from_here(&self, path: &Path) -> PathBuf {
+        in_directory(self.background, self.work_dir.as_deref(), path.to_owned())
+    }
+}
+
+fn in_directory(background: bool, directory: Option<&Path>, path: PathBuf) -> PathBuf {
+    match directory {
+        Some(directory) if background => directory.join(path),
+        _ => path,
+    }
+}
+
 impl DaemonOptions {
+    /// A path of the daemon, seen from the directory in which it is started: in the background, relative ones are meant
+    /// from -w.
+    pub fn from_here(&self, path: PathBuf) -> PathBuf {
+        in_directory(self.background, self.work_dir.as_deref(), path)
+    }
+
     /// Checks all values.
     ///
     /// # Errors

@@ -10,11 +10,12 @@
 //!
 //! - programs: `bin/*`, the only ones to end the process
 //! - roles: `sensor`, `central`, `mail`: they own the threads
-//! - mechanisms: `buffer`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `teller`, `wake`: one
+//! - mechanisms: `buffer`, `spool`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `teller`, `wake`: one
 //!   facility each
 //! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
-//! `options` stands beside them: it checks the command line with the types of those above.
+//! `options` stands beside them: it checks the command line with the types of those above. `preflight` (-T) looks at what
+//! a configuration names.
 
 pub mod alert;
 pub mod calendar;
@@ -29,6 +30,7 @@ pub mod dgram;
 pub mod log;
 pub mod net;
 pub mod process;
+pub mod spool;
 pub mod store;
 pub mod teller;
 pub mod wake;
@@ -43,4 +45,5 @@ pub mod dropped;
 pub mod error;
 pub mod keywords;
 pub mod options;
+pub mod preflight;
 pub mod status;

@@ -25,7 +25,7 @@ use crate::crew::Crew;
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::log::Limiter;
-use crate::process::{Cause, Signals};
+use crate::process::{Cause, Pulse, Signals};
 use crate::wake::Waker;
 use batch::Batch;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
@@ -185,6 +185,11 @@ impl Mailer {
             limiter: Limiter::default(),
             told_refused: 0,
         })
+    }
+
+    /// The thread that never waits for anybody. (The deliverer waits for mail servers.)
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![Pulse::new("mail-recv", &self.waker)]
     }
 
     /// Waits for a reason to stop, and names it; tells refused datagrams meanwhile.

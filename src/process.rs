@@ -4,10 +4,13 @@ mod background;
 mod detach;
 mod pid_file;
 mod restart;
+mod service;
 
 pub use background::{Begun, Running};
 pub use pid_file::PidFile;
+pub(crate) use pid_file::who_is;
 pub use restart::{Restart, carried, is_restarted};
+pub use service::{Pulse, Service};
 
 use crate::error::Error;
 use crossbeam_channel::{Receiver, unbounded};
@@ -28,6 +31,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A control message between servsock and a worker is never longer.
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
@@ -55,6 +60,8 @@ impl Cause {
 pub struct Signals {
     /// What they ask for, as they come.
     pub caught: Receiver<Cause>,
+    /// SIGINT or SIGTERM came; set by the handler itself, before `caught` hears of it.
+    stop_came: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -67,10 +74,16 @@ impl Signals {
     pub fn install(hang_up: Cause) -> Result<Signals, Error> {
         let failed = |error| Error::start("cannot install signal handlers", error, "");
         let mut stream = SignalStream::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let stop_came = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop_came)).map_err(failed)?;
+        }
         let (send, caught) = unbounded();
         std::thread::Builder::new()
             .name("main-signals".to_owned())
             .spawn(move || {
+                // While a restart executes, a signal has to wait for the new program: no handler runs here.
+                restart::block();
                 for signal in stream.forever() {
                     let cause = match signal {
                         SIGINT => Cause::Stop("SIGINT"),
@@ -84,7 +97,11 @@ impl Signals {
             })
             .map_err(failed)?;
         restart::unblock();
-        Ok(Signals { caught })
+        Ok(Signals { caught, stop_came })
+    }
+
+    fn ask_to_stop(&self) -> bool {
+        self.stop_came.load(Ordering::SeqCst)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,6 +27,12 @@ impl Waker {
     pub fn wake(&self) {
         // The only error is a counter at its limit: then it is readable already.
         let _ = self.0.write(1);
+    }
+
+    /// Whether it was woken and nobody has cleared it since.
+    pub fn is_awake(&self) -> bool {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
     }
 
     /// Makes it unreadable again; to be called before looking for what there is to do.

@@ -5,9 +5,11 @@
 use clap::CommandFactory;
 use flop::central::{Central, Inputs, Worker};
 use flop::config::{self, CommandLine};
+use flop::ctrl;
 use flop::error::Error;
 use flop::options::{SERVSOCK_KEYWORDS, Servsock};
-use flop::process::{Begun, Cause, Restart, Signals};
+use flop::preflight;
+use flop::process::{Begun, Cause, Restart, Service, Signals};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,12 +26,17 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     if in_force.options.instead.dump {
         return config::print(&in_force.dump(SERVSOCK_KEYWORDS, &[]));
     }
-    let testing = in_force.options.instead.test;
+    let instead = in_force.options.instead.clone();
+    if instead.status {
+        let fifo = in_force.options.control_from_here();
+        return Ok(ctrl::print_status(&fifo, instead.json));
+    }
     let config = Servsock::validate(&in_force)?;
-    if testing {
-        drop(Inputs::open(&config)?);
-        flop::notice!("the configuration is fine");
-        return Ok(ExitCode::SUCCESS);
+    if instead.test {
+        return Ok(preflight::tell(preflight::servsock(
+            &config,
+            instead.offline,
+        )));
     }
     let daemon = match Begun::begin(&config.daemon)? {
         Begun::Parent(code) => return Ok(code),
@@ -38,19 +45,23 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let inputs = Inputs::open(&config)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
+    let service = Service::find()?;
     let central = Central::start(inputs, &config)?;
+    service.ready(central.pulses());
     flop::notice!("ready");
     match wait(&central, &signals, &restart) {
         Cause::Stop(cause) | Cause::GiveUp(cause) => {
+            service.stopping();
             flop::notice!("stopping: {cause}");
             flop::notice!("stopped: {}", central.stop());
             Ok(ExitCode::SUCCESS)
         }
         Cause::Restart(cause) => {
+            service.reloading();
             flop::notice!("restarting: {cause}");
             // The sensors keep what is not acknowledged, and come back.
             flop::notice!("{}", central.stop());
-            match restart.execute(&[])? {}
+            restart.follow(&signals)
         }
     }
 }

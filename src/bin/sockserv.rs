@@ -5,9 +5,11 @@
 
 use clap::CommandFactory;
 use flop::config::{self, CommandLine};
+use flop::ctrl;
 use flop::error::Error;
 use flop::options::{SOCKSERV_KEYWORDS, Sockserv};
-use flop::process::{self, Begun, Cause, Restart, Signals};
+use flop::preflight;
+use flop::process::{self, Begun, Cause, Restart, Service, Signals};
 use flop::sensor::{Carried, Inputs, Sensor};
 use std::process::ExitCode;
 
@@ -21,12 +23,17 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     if in_force.options.instead.dump {
         return config::print(&in_force.dump(SOCKSERV_KEYWORDS, &[]));
     }
-    let testing = in_force.options.instead.test;
+    let instead = in_force.options.instead.clone();
+    if instead.status {
+        let fifo = in_force.options.control_from_here();
+        return Ok(ctrl::print_status(&fifo, instead.json));
+    }
     let config = Sockserv::validate(&in_force, process::host_name)?;
-    if testing {
-        drop(Inputs::open(&config, None)?);
-        flop::notice!("the configuration is fine");
-        return Ok(ExitCode::SUCCESS);
+    if instead.test {
+        return Ok(preflight::tell(preflight::sockserv(
+            &config,
+            instead.offline,
+        )));
     }
     let daemon = match Begun::begin(&config.daemon)? {
         Begun::Parent(code) => return Ok(code),
@@ -35,23 +42,28 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let mut inputs = Inputs::open(&config, Carried::take()?)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
+    let service = Service::find()?;
     loop {
         let sensor = Sensor::start(inputs, &config)?;
+        service.ready(sensor.pulses());
         flop::notice!("ready");
         match wait(&sensor, &signals, &restart) {
-            Cause::Stop(cause) => {
-                flop::notice!("stopping: {cause}");
-                flop::notice!("stopped: {}", sensor.stop());
+            Cause::Stop(text) => {
+                service.stopping();
+                flop::notice!("stopping: {text}");
+                flop::notice!("stopped: {}", sensor.stop(Cause::Stop(text)));
                 return Ok(ExitCode::SUCCESS);
             }
-            Cause::GiveUp(cause) => {
-                flop::err!("giving up: {cause}");
-                flop::notice!("stopped: {}", sensor.stop());
+            Cause::GiveUp(text) => {
+                service.stopping();
+                flop::err!("giving up: {text}");
+                flop::notice!("stopped: {}", sensor.stop(Cause::GiveUp(text)));
                 return Ok(ExitCode::FAILURE);
             }
             Cause::Restart(cause) => {
+                service.reloading();
                 flop::notice!("restarting: {cause}");
-                inputs = sensor.restart(&restart, &config)?;
+                inputs = sensor.restart(&restart, &signals, &config)?;
             }
         }
     }

@@ -167,19 +167,6 @@ impl Controls {
         text.into_iter().chain(own).collect::<Vec<_>>().join("\n")
     }
 
-    /// How servsock is, and all sensors that have come since its start.
-    fn report(&self) -> Report {
-        let report = self.requests.ask(Request::Report);
-        report.unwrap_or_else(|| Report {
-            program: "servsock".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            now_us: now_us(),
-            started_us: self.started_us,
-            database_away: false,
-            sensors: Vec::new(),
-        })
-    }
-
     fn ask(&self, cause: Cause) -> String {
         // An error: it is stopping already.
         let _ = self.asked.send(cause);
@@ -221,16 +208,28 @@ impl Controlled for Controls {
             Command::Config => self.configuration(),
             Command::Restart => self.ask(Cause::Restart("restart, from the control FIFO")),
             Command::Quit => self.ask(Cause::Stop("quit, from the control FIFO")),
-            Command::Status | Command::Sensors => {
-                serde_json::to_string(&self.report()).expect("names and numbers become JSON")
-            }
+            // The first three are answered by the control thread itself, with `report`.
             Command::Help
+            | Command::Status
+            | Command::Sensors
             | Command::Server(..)
             | Command::Reconnect
             | Command::MaxTry(_)
             | Command::Wait(_)
             | Command::DropSocket(_) => "refused: this command is not servsock's".to_owned(),
         }
+    }
+
+    fn report(&mut self) -> Report {
+        let report = self.requests.ask(Request::Report);
+        report.unwrap_or_else(|| Report {
+            program: "servsock".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now_us: now_us(),
+            started_us: self.started_us,
+            database_away: false,
+            sensors: Vec::new(),
+        })
     }
 
     fn tick(&mut self, now: Instant) -> Option<Instant> {

@@ -311,6 +311,7 @@ impl Master {
         let start = ToWorker::Start(Start {
             db: self.config.db.with_password(),
             settings: self.tuning.general().clone(),
+            store: self.config.settings.clone(),
             drain_secs: self.config.drain.as_secs(),
             syslog: self
                 .config

@@ -5,6 +5,7 @@
 
 use super::settings::Settings;
 use crate::ctrl;
+use crate::store;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub(super) struct Start {
     pub(super) db: String,
     /// Those of a sensor that nothing special is set for; its own come when its name is known.
     pub(super) settings: Settings,
+    /// How alerts are stored there.
+    pub(super) store: store::Settings,
     pub(super) drain_secs: u64,
     /// Where the syslog daemon listens, if lines go there.
     pub(super) syslog: Option<PathBuf>,

@@ -19,6 +19,7 @@ mod master;
 mod messages;
 mod sensors;
 mod settings;
+mod swap;
 mod worker;
 mod writer;
 
@@ -29,7 +30,7 @@ use crate::ctrl::{self, Fifo};
 use crate::error::Error;
 use crate::net;
 use crate::options::CentralConfig;
-use crate::process::{Cause, Signals};
+use crate::process::{Cause, Pulse, Signals};
 use crate::store;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
@@ -67,7 +68,7 @@ impl Inputs {
             Error::start(format!("cannot listen on {}", config.listen), error, advice)
         })?;
         let fifo = Fifo::create(&config.control)?;
-        match store::open(&config.db).check() {
+        match store::open(&config.db, &config.settings).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
             Err(store::CheckError::Final(error)) => {
                 return Err(Error::start("the database cannot be used", error, ""));
@@ -86,6 +87,7 @@ pub struct Central {
     requests: control::Requests,
     ended: Receiver<String>,
     asked: Receiver<Cause>,
+    pulses: Vec<Pulse>,
     drain: Duration,
 }
 
@@ -98,8 +100,13 @@ impl Central {
     pub fn start(inputs: Inputs, config: &CentralConfig) -> Result<Central, Error> {
         let waker =
             || Waker::new().map_err(|error| Error::start("cannot make an eventfd", error, ""));
-        let (requests, master_requests) = control::requests(waker()?);
+        let master_waker = waker()?;
+        let (requests, master_requests) = control::requests(master_waker.clone());
         let control_waker = waker()?;
+        let pulses = vec![
+            Pulse::new("central-main", &master_waker),
+            Pulse::new("central-ctrl", &control_waker),
+        ];
         let (asked_send, asked) = unbounded();
         let (ended_send, ended) = bounded(1);
         match inputs.listener.local_addr() {
@@ -127,8 +134,14 @@ impl Central {
             requests,
             ended,
             asked,
+            pulses,
             drain: config.drain,
         })
+    }
+
+    /// The threads that never wait for anybody.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.pulses.clone()
     }
 
     /// Waits for a reason to stop or restart.

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
-use crate::store::Url;
+use crate::store::{self, Url};
 use crate::teller::Teller;
 use crate::wake::Waker;
 use crate::wire::frame::{
@@ -44,6 +44,7 @@ pub struct Worker {
     master_gone: bool,
     connection: Connection,
     db: Url,
+    storage: store::Settings,
     drain: Duration,
     phase: Phase,
     gauge: Gauge,
@@ -124,6 +125,7 @@ impl Worker {
             master_gone: false,
             connection: Connection::new(connection).map_err(io)?,
             db: Url::parse(&start.db).map_err(refused)?,
+            storage: start.store,
             drain: Duration::from_secs(start.drain_secs),
             phase: Phase::Handshake {
                 until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
@@ -474,7 +476,7 @@ impl Worker {
             stream: hello.stream.to_string(),
             program: hello.program.clone(),
         });
-        self.writer.start(&self.db, &hello);
+        self.writer.start(&self.db, &self.storage, &hello);
     }
 
     fn watch_time(&mut self) {
@@ -638,11 +640,11 @@ impl Handle {
         self.writer_waker.wake();
     }
 
-    fn start(&mut self, db: &Url, hello: &Hello) {
+    fn start(&mut self, db: &Url, storage: &store::Settings, hello: &Hello) {
         let Some((ends, dropper)) = self.unstarted.take() else {
             return;
         };
-        let writer = Writer::new(db, hello, ends);
+        let writer = Writer::new(db, storage, hello, ends);
         let teller = Teller::new(hello.sensor.clone());
         let started = self
             .crew

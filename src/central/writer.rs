@@ -92,9 +92,9 @@ pub(super) struct Writer {
 struct Ended;
 
 impl Writer {
-    pub(super) fn new(db: &Url, hello: &Hello, ends: Ends) -> Writer {
+    pub(super) fn new(db: &Url, storage: &store::Settings, hello: &Hello, ends: Ends) -> Writer {
         Writer {
-            store: store::open(db),
+            store: store::open(db, storage),
             sensor: hello.sensor.clone(),
             stream: hello.stream,
             forgotten: hello.forgotten,

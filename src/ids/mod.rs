@@ -24,7 +24,7 @@ mod snort;
 mod suricata;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::alert::{Alert, Ids};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Real datagrams against their tables, then what no IDS should send.
 
 #[path = "../../tests/fixtures/mod.rs"]
-mod fixtures;
+pub(crate) mod fixtures;
 
 #[path = "../../tests/fixtures/expect.rs"]
 mod expect;

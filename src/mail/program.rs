@@ -9,7 +9,7 @@ use super::options::{KEYWORDS, Options, command, computed, validate};
 use super::{Inputs, Kind, Mailer};
 use crate::config::{self, CommandLine};
 use crate::error::Error;
-use crate::process::{Begun, Cause, Restart, Signals};
+use crate::process::{Begun, Cause, Restart, Service, Signals};
 use std::process::ExitCode;
 
 /// From the command line to the exit code: 0 for a stop by signal, 1 for errors, 2 for usage errors; a test (-T) ends
@@ -37,7 +37,9 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     let inputs = Inputs::open(&config)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
+    let service = Service::find()?;
     let mut mailer = Mailer::start(inputs, &config)?;
+    service.ready(mailer.pulses());
     crate::notice!("ready: {config}");
     let cause = loop {
         match (mailer.wait(&signals), restart.check()) {
@@ -45,6 +47,10 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
             (cause, _) => break cause,
         }
     };
+    match cause {
+        Ok(Cause::Restart(_)) => service.reloading(),
+        _ => service.stopping(),
+    }
     if let Ok(cause) = &cause {
         crate::notice!("stopping: {}", cause.text());
     }
@@ -53,6 +59,6 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     crate::notice!("stopped: {}", stopped?);
     match cause {
         Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
-        Cause::Restart(_) => match restart.execute(&[])? {},
+        Cause::Restart(_) => restart.follow(&signals),
     }
 }

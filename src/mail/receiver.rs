@@ -11,6 +11,8 @@ use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Datagrams taken before the thread comes round: also in a flood it shows that it lives.
+const TURN_DATAGRAMS: usize = 256;
 /// Datagrams that are still read after the signal to stop; no queue of the kernel's holds more.
 const REST_MAX: usize = 10_000;
 
@@ -34,7 +36,12 @@ impl Receiver {
                 &mut [net::readable(&self.socket), net::readable(&self.waker)],
                 None,
             );
-            while self.shared.stop_at.get().is_none() && self.receive(&mut buffer) {}
+            self.waker.clear(); // Before the stop is looked at; to the watchdog it is a sign of life.
+            for _ in 0..TURN_DATAGRAMS {
+                if self.shared.stop_at.get().is_some() || !self.receive(&mut buffer) {
+                    break;
+                }
+            }
         }
         self.socket.unlink();
         for _ in 0..REST_MAX {

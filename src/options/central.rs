@@ -8,7 +8,7 @@ use crate::buffer::Water;
 use crate::config::{self, InForce, Keyword, number};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
-use crate::store::Url;
+use crate::store::{Settings, Url};
 use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,6 +119,8 @@ pub struct CentralConfig {
     pub listen: Server,
     /// The database.
     pub db: Url,
+    /// How alerts are stored there.
+    pub settings: Settings,
     /// HighWater and LowWater of each worker.
     pub water: Water,
     /// At HighWater a worker drops, and only counts, whoever `drop_socket` is.
@@ -160,6 +162,7 @@ impl Servsock {
                 port: options.port,
             },
             db: options.database.url(in_force)?,
+            settings: options.database.settings(in_force)?,
             water: options.shared.water(in_force)?,
             quiet: options.quiet,
             drop_socket: options.drop_socket,
@@ -172,6 +175,11 @@ impl Servsock {
             daemon: options.daemon.validate()?,
             dump: in_force.dump(SERVSOCK_KEYWORDS, &[]),
         })
+    }
+
+    /// Where the control FIFO of the running daemon is, seen from here.
+    pub fn control_from_here(&self) -> PathBuf {
+        self.daemon.from_here(self.control_path())
     }
 
     /// Where the control FIFO is.

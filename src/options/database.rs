@@ -6,7 +6,7 @@ use super::central::Servsock;
 use super::pgpass;
 use crate::config::{InForce, Keyword, port, read_secret};
 use crate::error::Error;
-use crate::store::Url;
+use crate::store::{Encoding, Settings, TimeZone, Url};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +54,39 @@ pub(super) struct DatabaseOptions {
         hide_short_help = true
     )]
     db_password_file: Option<PathBuf>,
+    /// How payloads are stored: hex, base64, ascii
+    ///
+    /// For sensors that have no alerts yet; one that has some keeps its own.
+    #[arg(long, value_name = "HOW", default_value_t = Encoding::default(), value_parser = encoding)]
+    #[arg(hide_short_help = true)]
+    db_encoding: Encoding,
+    /// Nobody else writes to the database
+    ///
+    /// So that the ids in the cache of signatures stay valid, and are not looked up again.
+    #[arg(long, hide_short_help = true)]
+    db_trust: bool,
+    /// Store whole packets
+    ///
+    /// In FLoP's columns data.data_header and data.pcap_header, which are made where they are missing.
+    #[arg(short = 'f', long)]
+    full_payload: bool,
+    /// Store which alert began a tagged flow
+    ///
+    /// In FLoP's column event.reference, which is made where it is missing.
+    #[arg(short = 'r', long, hide_short_help = true)]
+    reference: bool,
+    /// Time zone of event.timestamp, as Europe/Berlin [default: UTC]
+    ///
+    /// Only where that column is text or has no time zone; instants stay instants.
+    #[arg(short = 'Z', long, value_name = "ZONE", value_parser = time_zone, hide_short_help = true)]
+    time_zone: Option<TimeZone>,
+    /// The same as -Z UTC
+    #[arg(short = 'u', long, hide_short_help = true)]
+    utc: bool,
 }
 
 /// The keywords of these options.
-pub(super) const DATABASE_KEYWORDS: [Keyword; 9] = [
+pub(super) const DATABASE_KEYWORDS: [Keyword; 15] = [
     Keyword::secret("DB", "db"),
     Keyword::new("DBtype", "db_type"),
     Keyword::new("DBserver", "db_server"),
@@ -67,6 +96,12 @@ pub(super) const DATABASE_KEYWORDS: [Keyword; 9] = [
     Keyword::new("DBuser", "db_user"),
     Keyword::secret("DBpassword", "db_password"),
     Keyword::new("DBpasswordFile", "db_password_file"),
+    Keyword::new("DBencoding", "db_encoding"),
+    Keyword::new("DBTrust", "db_trust"),
+    Keyword::new("FullPayload", "full_payload"),
+    Keyword::new("Reference", "reference"),
+    Keyword::new("TimeZone", "time_zone"),
+    Keyword::new("UTC", "utc"),
 ];
 
 /// `DBtype`.
@@ -101,6 +136,28 @@ impl DatabaseOptions {
         };
         self.find_password(&mut url, in_force)?;
         Ok(url)
+    }
+
+    /// How alerts are stored there.
+    ///
+    /// # Errors
+    ///
+    /// Two time zones.
+    pub(super) fn settings(&self, in_force: &InForce<Servsock>) -> Result<Settings, Error> {
+        let time_zone = self.time_zone.clone().unwrap_or_default();
+        if self.utc && !time_zone.is_utc() {
+            return Err(Error::Usage(format!(
+                "{}-u (UTC) and -Z {time_zone} (TimeZone) exclude each other",
+                in_force.place("time_zone")
+            )));
+        }
+        Ok(Settings {
+            encoding: self.db_encoding,
+            trust: self.db_trust,
+            full_payload: self.full_payload,
+            reference: self.reference,
+            time_zone,
+        })
     }
 
     /// The options among the parts that are given.
@@ -188,6 +245,17 @@ fn socket_folder(socket: &Path) -> (String, Option<u16>) {
         None => socket,
     };
     (folder.display().to_string(), port)
+}
+
+fn encoding(value: &str) -> Result<Encoding, String> {
+    let found = Encoding::ALL
+        .into_iter()
+        .find(|encoding| encoding.name().eq_ignore_ascii_case(value));
+    found.ok_or_else(|| format!("{value} is no encoding: hex, base64 or ascii"))
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    name.parse()
 }
 
 fn kind(value: &str) -> Result<Type, String> {

@@ -160,8 +160,10 @@ pub struct SensorConfig {
     pub sensor: SensorName,
     /// HighWater and LowWater.
     pub water: Water,
-    /// Where dropped alerts go.
-    pub drops: Drops,
+    /// Dropped alerts are only counted, whoever `drop_socket` is.
+    pub quiet: bool,
+    /// Who gets dropped alerts; `None`: they are printed.
+    pub drop_socket: Option<PathBuf>,
     /// Link layer of the packets.
     pub link: LinkType,
     /// Between two lines of statistics.
@@ -172,6 +174,8 @@ pub struct SensorConfig {
     pub drain: Duration,
     /// Background, syslog, PID file.
     pub daemon: DaemonConfig,
+    /// The configuration in force, as -d prints it.
+    pub dump: String,
 }
 
 /// Where dropped alerts go, besides the counters and the loss record.
@@ -222,11 +226,8 @@ impl Sockserv {
                 interface: options.interface,
             },
             water: options.shared.water(in_force)?,
-            drops: match (options.quiet, options.drop_socket) {
-                (true, _) => Drops::Quiet,
-                (false, None) => Drops::Print,
-                (false, Some(path)) => Drops::Socket(path),
-            },
+            quiet: options.quiet,
+            drop_socket: options.drop_socket,
             link: match options.linktype {
                 LinkTypeOption::Auto => LinkType::Auto,
                 LinkTypeOption::Ethernet => LinkType::Ethernet,
@@ -237,7 +238,13 @@ impl Sockserv {
             control,
             drain: options.shared.drain(),
             daemon: options.daemon.validate()?,
+            dump: in_force.dump(SOCKSERV_KEYWORDS, &[]),
         })
+    }
+
+    /// Where the control FIFO of the running daemon is, seen from here.
+    pub fn control_from_here(&self) -> PathBuf {
+        self.daemon.from_here(self.control_path())
     }
 
     /// Where the control FIFO is.

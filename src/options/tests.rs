@@ -70,7 +70,7 @@ fn defaults_are_flops() {
     assert_eq!((config.water.high(), config.water.low()), (10_000, 9_900));
     assert_eq!(config.control, PathBuf::from("/tmp/snort.ctrl"));
     assert_eq!(config.stats_every, None);
-    assert_eq!(config.drops, Drops::Print);
+    assert_eq!((config.quiet, config.drop_socket), (false, None));
     let config = servsock(&[], "").unwrap();
     assert_eq!(config.db.to_string(), "sqlite:flop.db");
     assert_eq!(
@@ -219,5 +219,33 @@ fn the_short_help_fits_one_screen() {
             help.lines().all(|line| line.chars().count() <= 80),
             "{help}"
         );
+    }
+}
+
+#[test]
+fn what_flop_calls_full_payload_reference_encoding_trust_and_time_zone() {
+    let file =
+        "DBencoding = base64\nDBTrust: yes\nFullPayload: 1\nReference: on\nTimeZone: Europe/Berlin";
+    let settings = servsock(&[], file).unwrap().settings;
+    assert_eq!(settings.encoding.name(), "base64");
+    assert!(settings.trust && settings.full_payload && settings.reference);
+    assert_eq!(settings.time_zone.name(), "Europe/Berlin");
+    let settings = servsock(&["-f", "-r", "-u"], "").unwrap().settings;
+    assert!(settings.full_payload && settings.reference && settings.time_zone.is_utc());
+    for (args, file, sentence) in [
+        (
+            vec![],
+            "DBencoding: utf8",
+            "x.conf:1: DBencoding utf8 is no encoding: hex, base64 or ascii",
+        ),
+        (
+            vec!["-Z", "CET"],
+            "",
+            "CET is no time zone of this machine (as in Europe/Berlin)",
+        ),
+        (vec!["-u"], "TimeZone: Europe/Berlin", "exclude each other"),
+    ] {
+        let error = servsock(&args, file).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{args:?} {file}: {error}");
     }
 }

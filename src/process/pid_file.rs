@@ -44,6 +44,13 @@ impl PidFile {
         let mut text = String::new();
         let read = (&*file).take(FILE_BYTES_MAX).read_to_string(&mut text);
         read.map_err(|error| refused(error.to_string(), ""))?;
+        // Of a restart: it stays as it is, for it must not be empty when somebody looks at it.
+        if text == format!("{}\n", std::process::id()) {
+            return Ok(PidFile {
+                path: path.to_owned(),
+                file,
+            });
+        }
         match text.trim().parse::<i32>() {
             Ok(pid) if is_other_process(pid) => {
                 return Err(refused(
@@ -131,7 +138,8 @@ fn is_other_process(pid: i32) -> bool {
     pid > 0 && !is_me && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-fn who_is(pid: i32) -> String {
+/// A process as a part of a sentence: "sockserv, process 123,".
+pub(crate) fn who_is(pid: i32) -> String {
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(command) => format!("{}, process {pid},", command.trim_end()),
         Err(_) => format!("process {pid}"),
@@ -177,6 +185,18 @@ mod tests {
         let file = PidFile::create(&path).unwrap();
         std::mem::forget(file); // As execve(2) does; but the lock stays here.
         assert!(path.exists(), "left for the program that comes");
+    }
+
+    #[test]
+    fn our_own_is_not_written_again_so_that_nobody_finds_it_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pid");
+        fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+        let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(long_ago).unwrap();
+        let _ours = PidFile::create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{inherited, keep_on_exec};
+use super::{Signals, inherited, keep_on_exec};
 use crate::error::Error;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
@@ -15,6 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// The environment variable that names the descriptor of what is carried over.
 const VARIABLE: &str = "FLOP_CARRIED";
@@ -53,6 +54,19 @@ impl Restart {
         access(&self.program, AccessFlags::X_OK).map_err(|errno| self.error(errno.desc()))
     }
 
+    /// The last act of a program that has stopped for its restart, and carries nothing over: executes it, or ends in
+    /// order when a signal to stop came meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered.
+    pub fn follow(&self, signals: &Signals) -> Result<ExitCode, Error> {
+        match self.execute(&[], signals) {
+            Err(_) if signals.ask_to_stop() => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(error),
+        }
+    }
+
     fn error(&self, answer: impl std::fmt::Display) -> Error {
         Error::start(
             format!("cannot restart {}", self.program.display()),
@@ -64,12 +78,12 @@ impl Restart {
     /// Executes the program. Only returns when that failed.
     ///
     /// Signals are blocked until the new program has its handlers (`Signals::install`): one that comes in between waits
-    /// instead of killing it.
+    /// for it. One that asks to stop and came before that is not lost either: then nothing is executed.
     ///
     /// # Errors
     ///
-    /// What the system answered.
-    pub fn execute(&self, carried: &[u8]) -> Result<Infallible, Error> {
+    /// What the system answered, or that a signal asks to stop.
+    pub fn execute(&self, carried: &[u8], signals: &Signals) -> Result<Infallible, Error> {
         let failed = |error: io::Error| self.error(error);
         let file = carried_file(carried).map_err(failed)?;
         let here = std::env::current_dir().map_err(failed)?;
@@ -91,14 +105,24 @@ impl Restart {
             environment.push(text(entry)?);
         }
         environment.push(text(format!("{VARIABLE}={}", file.as_raw_fd()).into())?);
-        let signals = our_signals();
-        let masked = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&signals), None);
-        masked.map_err(|errno| self.error(errno.desc()))?;
-        let Err(errno) = execve(&program, &arguments, &environment);
+        block();
+        let error = match signals.ask_to_stop() {
+            true => Error::start("no restart", "a signal asks to stop", ""),
+            false => {
+                let Err(errno) = execve(&program, &arguments, &environment);
+                self.error(errno.desc())
+            }
+        };
         unblock();
         std::env::set_current_dir(here).map_err(failed)?;
-        Err(self.error(errno.desc()))
+        Err(error)
     }
+}
+
+/// From now on a signal of ours does not come to this thread.
+pub(super) fn block() {
+    // An error: there is no such signal, which cannot be.
+    let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&our_signals()), None);
 }
 
 /// Lets signals in that came while the program was executed. After the handlers are there.

@@ -4,42 +4,50 @@
 //! |-------------|-----------------------------------------------------------------------------|
 //! | sensor-recv | alert sockets -> decode, encode -> buffer; never waits for anything else     |
 //! | sensor-send | buffer -> connection; forgets what is acknowledged                          |
-//! | sensor-drop | what HighWater forced out -> drop socket or standard output                 |
+//! | sensor-drop | what HighWater forced out, and a stop left -> drop socket or standard output |
 //! | sensor-ctrl | FIFO, periodic statistics, and the lines that the receiver may not write    |
 
 #![forbid(unsafe_code)]
 
 mod carried;
+mod controls;
 mod dropper;
 mod ledger;
+mod line;
 mod outgoing;
 mod receiver;
 mod sender;
 mod slack;
 mod status;
+mod tuning;
 
 use crate::buffer;
 use crate::crew::Crew;
 use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
-use crate::options::{Drops, SensorConfig};
-use crate::process::{Cause, Restart, Signals};
+use crate::options::SensorConfig;
+use crate::process::{Cause, Pulse, Restart, Signals};
 use crate::wake::Waker;
 use crate::wire::StreamId;
-use crossbeam_channel::{Receiver, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use carried::Carried;
+use controls::Controls;
+use dropper::{Doomed, EndsBy};
 use ledger::Ledger;
-use outgoing::Outgoing;
-use status::{Controls, Status};
+use outgoing::{Left, Outgoing};
+use status::Status;
+use tuning::Tuning;
 
 /// The sender gets the whole drain time; the others end within this, or are left behind.
 const END_SECS_MAX: Duration = Duration::from_secs(2);
+/// For the drop socket to take what a stop leaves; then the rest is told as a number.
+const LAST_SECS_MAX: Duration = Duration::from_secs(2);
 /// For a restart both ends of the buffer have to be still; the sender may be looking up a name.
 const HALT_SECS_MAX: Duration = Duration::from_secs(30);
 
@@ -122,8 +130,25 @@ pub struct Sensor {
     /// What the receiver leaves when it ends.
     sockets: Receiver<Vec<Served>>,
     asked: Receiver<Cause>,
+    drops: Sender<Doomed>,
+    dropper_ends_by: EndsBy,
+    tuning: Tuning,
     status: Status,
     drain: Duration,
+}
+
+/// The reason of alerts that a stop leaves: of those never sent, and of those sent and not confirmed.
+fn reasons(cause: Cause) -> [&'static str; 2] {
+    match cause {
+        Cause::GiveUp(_) => [
+            "servsock unreachable",
+            "servsock unreachable; it was sent before and may be in the database",
+        ],
+        Cause::Stop(_) | Cause::Restart(_) => [
+            "sockserv stops",
+            "sockserv stops; it was sent, servsock did not confirm it, and it may be in the database",
+        ],
+    }
 }
 
 impl Sensor {
@@ -139,7 +164,8 @@ impl Sensor {
         let (mut intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
         let ledger = Ledger::new(stop.control.clone(), send_waker.clone());
         let paths = config.sockets.iter().map(|path| path.display().to_string());
-        let status = Status::new(gauge, ledger, paths.collect());
+        let tuning = Tuning::new(config, send_waker.clone());
+        let status = Status::new(gauge, ledger, paths.collect(), &config.server);
         let outgoing = match inputs.carried {
             Some(carried) => (
                 carried.stream,
@@ -152,22 +178,36 @@ impl Sensor {
         let (sockets_send, sockets) = bounded(1);
         let (drops_send, drops) = bounded(dropper::BACKLOG_MAX);
         let deadline = sender::Deadline::new(send_waker.clone());
-        let dropper = dropper::Dropper::new(config, drops);
+        let dropper_ends_by = EndsBy::default();
+        let dropper = dropper::Dropper::new(
+            config.sensor.clone(),
+            tuning.clone(),
+            drops,
+            Arc::clone(&dropper_ends_by),
+        );
         let sender = sender::Sender::new(
             config,
             outgoing,
             send_waker,
             deadline.clone(),
+            tuning.clone(),
             status.clone(),
             asked_send.clone(),
         );
-        let controls = Controls::new(config, status.clone(), stop.clone(), asked_send);
+        let controls = Controls::new(
+            config,
+            tuning.clone(),
+            status.clone(),
+            stop.clone(),
+            asked_send,
+        );
         let (fifo, control_waker) = (inputs.fifo, stop.control.clone());
         let receiver = receiver::Receiver {
             sockets: inputs.sockets,
             link: config.link,
             intake,
-            drops: (config.drops != Drops::Quiet).then_some(drops_send),
+            drops: drops_send.clone(),
+            tuning: tuning.clone(),
             status: status.clone(),
             stop: stop.clone(),
         };
@@ -189,9 +229,20 @@ impl Sensor {
             left,
             sockets,
             asked,
+            drops: drops_send,
+            dropper_ends_by,
+            tuning,
             status,
             drain,
         })
+    }
+
+    /// The threads that never wait for anybody. (The sender may be looking up a name.)
+    pub fn pulses(&self) -> Vec<Pulse> {
+        vec![
+            Pulse::new("sensor-recv", &self.stop.receiver),
+            Pulse::new("sensor-ctrl", &self.stop.control),
+        ]
     }
 
     /// Waits for a reason to stop or restart.
@@ -202,21 +253,66 @@ impl Sensor {
         }
     }
 
-    /// Stops reading, goes on sending for at most the drain time, ends the threads. The final statistics.
-    pub fn stop(self) -> String {
+    /// Stops reading, goes on sending for at most the drain time, tells what is left to the drop socket, ends the
+    /// threads. The final statistics: what was received was sent, dropped or is left (`buffered`).
+    pub fn stop(self, cause: Cause) -> String {
         self.sender.set(Instant::now() + self.drain);
         self.stop.ask();
-        // An error: it is still busy, which the crew tells.
-        let _ = self.left.recv_timeout(self.drain + END_SECS_MAX);
-        let status = self.join();
-        for line in status.left_behind() {
-            crate::warning!("{line}");
+        let outgoing = self.left.recv_timeout(self.drain + END_SECS_MAX);
+        // An error of these two: they are still busy, which the crew tells.
+        let _ = self.sockets.recv_timeout(END_SECS_MAX);
+        let left = outgoing.ok().map(|(_, outgoing)| outgoing.leave());
+        self.give_up(left, reasons(cause));
+        self.join().final_line()
+    }
+
+    /// What is left goes to the drop socket, or where the operator wants it.
+    fn give_up(&self, left: Option<Left>, [unsent, sent]: [&'static str; 2]) {
+        let ends_by = Instant::now() + LAST_SECS_MAX;
+        // An error: it is set already, and is earlier.
+        let _ = self.dropper_ends_by.set(ends_by);
+        let has_losses = left.as_ref().is_some_and(|left| left.has_losses);
+        let [unsent, sent] = match left {
+            Some(left) => [
+                Doomed::new(unsent, left.unsent),
+                Doomed::new(sent, left.sent),
+            ],
+            None => [
+                Doomed::new(unsent, Vec::new()),
+                // The sender holds them and does not end: it may have sent them.
+                Doomed {
+                    unseen: self.status.gauge.counts().held,
+                    ..Doomed::new(sent, Vec::new())
+                },
+            ],
+        };
+        // What is lost for certain first: the time may be over before the others.
+        for (doomed, what) in [
+            (unsent, "could not be sent and are dropped"),
+            (
+                sent,
+                "were sent and not confirmed: what the database does not have is dropped",
+            ),
+        ] {
+            if doomed.alerts() == 0 {
+                continue;
+            }
+            crate::warning!("{} alerts {what} ({})", doomed.alerts(), doomed.reason);
+            if !self.tuning.is_quiet() {
+                // An error: the dropper hangs, and the line above has told how many they are.
+                let _ = self.drops.send_deadline(doomed, ends_by + END_SECS_MAX);
+            }
         }
-        status.final_line()
+        if has_losses || self.status.shared.ledger.has_losses() {
+            crate::warning!("losses could not be recorded in the database");
+        }
     }
 
     fn join(self) -> Status {
-        let left = self.crew.join_until(Instant::now() + END_SECS_MAX);
+        drop(self.drops); // So the dropper ends.
+        let left = self
+            .crew
+            .join_until(Instant::now() + LAST_SECS_MAX + END_SECS_MAX);
         if !left.is_empty() {
             crate::warning!("left behind, still busy: {}", left.join(", "));
         }
@@ -229,8 +325,15 @@ impl Sensor {
     /// # Errors
     ///
     /// A thread did not end, so that nothing could be carried over; or the FIFO cannot be made again.
-    pub fn restart(self, restart: &Restart, config: &SensorConfig) -> Result<Inputs, Error> {
+    pub fn restart(
+        self,
+        restart: &Restart,
+        signals: &Signals,
+        config: &SensorConfig,
+    ) -> Result<Inputs, Error> {
         self.sender.set(Instant::now());
+        // An error: it is set already, and is earlier.
+        let _ = self.dropper_ends_by.set(Instant::now() + LAST_SECS_MAX);
         self.stop.keeps.store(true, Ordering::SeqCst);
         self.stop.ask();
         let busy = |what: &str| {
@@ -269,7 +372,7 @@ impl Sensor {
             sockets,
             chunks,
         };
-        let Err(error) = restart.execute(&carried.encode());
+        let Err(error) = restart.execute(&carried.encode(), signals);
         crate::err!("{error}");
         Inputs::open(config, Some(carried))
     }

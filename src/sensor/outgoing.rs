@@ -31,6 +31,17 @@ pub(super) struct InFlight {
     counted: bool,
 }
 
+/// What nobody will send any more.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Alerts that were sent and are not acknowledged: they may be in the database.
+    pub(super) sent: Vec<Chunk>,
+    /// Alerts that were never sent.
+    pub(super) unsent: Vec<Chunk>,
+    /// Whether loss records are among it.
+    pub(super) has_losses: bool,
+}
+
 impl InFlight {
     fn end(&self) -> u64 {
         self.first + u64::from(self.chunk.len())
@@ -150,6 +161,23 @@ impl Outgoing {
         (self.acknowledged, chunks)
     }
 
+    /// Everything that is not acknowledged, for a stop: nobody will send it. The receiver has ended.
+    pub(super) fn leave(mut self) -> Left {
+        let mut left = Left::default();
+        for (number, mut in_flight) in self.in_flight.drain(..).enumerate() {
+            in_flight.skip_until(self.acknowledged);
+            match (in_flight.counted, number < self.most_sent) {
+                (false, _) => left.has_losses = true,
+                (true, true) => left.sent.push(in_flight.chunk),
+                (true, false) => left.unsent.push(in_flight.chunk),
+            }
+        }
+        while let Taken::Chunk(chunk) = self.outlet.take() {
+            left.unsent.push(chunk);
+        }
+        left
+    }
+
     /// On a new connection everything that is not acknowledged goes out again.
     pub(super) fn start_again(&mut self) {
         self.sent = 0;
@@ -263,13 +291,9 @@ impl Outgoing {
         self.in_flight.is_empty() && self.outlet.is_finished() && !status.shared.ledger.has_losses()
     }
 
-    /// Alerts that may have been stored although no acknowledgement came.
-    pub(super) fn unconfirmed(&self) -> u64 {
-        let sent = self.in_flight.iter().take(self.most_sent);
-        let alerts = sent
-            .filter(|in_flight| in_flight.counted)
-            .map(|in_flight| in_flight.end() - in_flight.first.max(self.acknowledged + 1));
-        alerts.sum()
+    /// Whether something went out, on any connection, and is not acknowledged.
+    pub(super) fn is_any_sent(&self) -> bool {
+        self.most_sent > 0
     }
 
     /// Whether `next_chunk` has something that did not go out on this connection.

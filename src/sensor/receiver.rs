@@ -4,9 +4,12 @@
 #![forbid(unsafe_code)]
 
 use super::Stop;
+use super::dropper::Doomed;
+use super::ledger::HIGH_WATER;
 use super::status::Status;
+use super::tuning::Tuning;
 use crate::alert::Alert;
-use crate::buffer::{Chunk, Dropped, Intake};
+use crate::buffer::{Dropped, Intake};
 use crate::clock::now_us;
 use crate::dgram::Served;
 use crate::ids::{self, Decoded, EVE_BYTES_MAX, LinkType, Refusal, Scratch};
@@ -26,8 +29,9 @@ pub(super) struct Receiver {
     pub(super) sockets: Vec<Served>,
     pub(super) link: LinkType,
     pub(super) intake: Intake,
-    /// To the dropper; `None` if it is not to hear of anything.
-    pub(super) drops: Option<Sender<Vec<Chunk>>>,
+    /// To the dropper.
+    pub(super) drops: Sender<Doomed>,
+    pub(super) tuning: Tuning,
     pub(super) status: Status,
     pub(super) stop: Stop,
 }
@@ -43,6 +47,9 @@ impl Receiver {
         while !self.stop.is_asked() {
             if net::poll(&mut fds, None).is_err() {
                 continue; // ENOMEM: the kernel is short of memory for a moment.
+            }
+            if fds.last().is_some_and(net::is_ready) {
+                stop.clear(); // Before the flag is looked at; to the watchdog it is a sign of life.
             }
             for (number, (socket, fd)) in sockets.iter().zip(&fds).enumerate() {
                 if net::is_ready(fd) {
@@ -108,16 +115,17 @@ impl Receiver {
 
     fn give_up(&mut self, dropped: Dropped, now_us: i64) {
         self.status.shared.ledger.dropped(dropped.items, now_us);
-        let unwanted = match &self.drops {
-            None => Some(dropped.chunks),
-            // Full: the dropper cannot keep up. The ledger has counted them.
-            Some(drops) => drops
-                .try_send(dropped.chunks)
-                .err()
-                .map(TrySendError::into_inner),
-        };
-        if let Some(chunks) = unwanted {
-            self.intake.recycle(chunks);
+        if self.tuning.is_quiet() {
+            return self.intake.recycle(dropped.chunks);
+        }
+        let doomed = Doomed::new(HIGH_WATER, dropped.chunks);
+        // Full: the dropper cannot keep up. The ledger has counted them.
+        if let Err(unsent) = self
+            .drops
+            .try_send(doomed)
+            .map_err(TrySendError::into_inner)
+        {
+            self.intake.recycle(unsent.chunks);
         }
     }
 }

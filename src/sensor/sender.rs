@@ -8,6 +8,7 @@
 
 use super::outgoing::{Outgoing, Peek};
 use super::status::Status;
+use super::tuning::Tuning;
 use crate::alert::SensorName;
 use crate::clock::now_us;
 use crate::error::Error;
@@ -30,6 +31,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 const REMIND_EVERY: Duration = Duration::from_secs(600);
 /// For the peer to read our last words.
 const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
+/// Before it moves to another servsock, the sender waits so long for what is on its way to be acknowledged.
+const MOVE_SECS_MAX: Duration = Duration::from_secs(3);
 
 /// Until when the sender goes on after it was asked to stop; not set while it is not.
 #[derive(Clone)]
@@ -66,6 +69,9 @@ pub(super) struct Sender {
     stream: StreamId,
     waker: Waker,
     deadline: Deadline,
+    tuning: Tuning,
+    /// The latest wish for a new connection that was seen.
+    wanted: u64,
     status: Status,
     outgoing: Outgoing,
     /// The line about the first stored alert was written.
@@ -76,10 +82,6 @@ pub(super) struct Sender {
     told_away: bool,
     /// Pause before the next try to connect; short again after each WELCOME.
     retry: Duration,
-    /// -W: always this pause.
-    wait_time: Option<Duration>,
-    /// -M.
-    max_try: Option<u64>,
     /// Tries since the last WELCOME.
     tries: u64,
     /// Hears that it gives up.
@@ -92,6 +94,8 @@ enum Ended {
     Stopped,
     /// It is to be made again.
     Lost(String),
+    /// The operator wants a new one, maybe to another servsock.
+    Unwanted,
     /// The stream cannot go on; a new one has to begin.
     NewStream(String),
 }
@@ -102,6 +106,7 @@ impl Sender {
         (stream, outgoing): (StreamId, Outgoing),
         waker: Waker,
         deadline: Deadline,
+        tuning: Tuning,
         status: Status,
         asked: crossbeam_channel::Sender<Cause>,
     ) -> Sender {
@@ -111,14 +116,14 @@ impl Sender {
             stream,
             waker,
             deadline,
+            tuning,
+            wanted: 0,
             status,
             outgoing,
             told_stored: false,
             lost: None,
             told_away: false,
             retry: RETRY_FIRST,
-            wait_time: config.wait_time,
-            max_try: config.max_try,
             tries: 0,
             asked,
         }
@@ -135,22 +140,64 @@ impl Sender {
                         break;
                     }
                 }
+                Ended::Unwanted => {
+                    self.turn_to_server();
+                    continue;
+                }
                 Ended::NewStream(reason) => self.restart_stream(&reason),
             }
             self.pause();
             if !self.wait_for_alert() {
                 break;
             }
+            if self.is_unwanted() {
+                self.turn_to_server();
+            }
         }
-        let unconfirmed = self.outgoing.unconfirmed();
-        self.status.shared.unconfirmed.store(unconfirmed, Relaxed);
         (self.stream, self.outgoing)
+    }
+
+    /// Whether a command wants a new connection.
+    fn is_unwanted(&self) -> bool {
+        self.tuning.wanted() != self.wanted
+    }
+
+    /// The next connection goes to the servsock that is wanted now, at once.
+    fn turn_to_server(&mut self) {
+        let settings = self.tuning.settings();
+        self.wanted = settings.wanted;
+        self.retry = RETRY_FIRST;
+        self.tries = 0;
+        let is_other = settings.server != self.server;
+        self.server = settings.server;
+        if is_other {
+            self.told_away = false;
+            self.status.shared.line.moved(&self.server);
+            self.leave_stream();
+        }
+    }
+
+    /// Another servsock may have another database, and this sensor may come back from there: its stream would have a
+    /// gap then in each of them, which looks like a loss. So it gets a new stream - unless something of this one is
+    /// under way: if both have the same database, only its number tells that it is stored already.
+    fn leave_stream(&mut self) {
+        if self.outgoing.is_any_sent() {
+            return;
+        }
+        match random_stream() {
+            Ok(stream) => {
+                self.stream = stream;
+                self.outgoing.renumber();
+            }
+            Err(error) => crate::warning!("the stream goes on at {}: {error}", self.server),
+        }
     }
 
     /// Counts a try without success; whether it was the last one that -M allows.
     fn gives_up(&mut self) -> bool {
         self.tries += 1;
-        let gives_up = self.max_try.is_some_and(|max_try| self.tries >= max_try);
+        let max_try = self.tuning.settings().max_try;
+        let gives_up = max_try.is_some_and(|max_try| self.tries >= max_try);
         if gives_up {
             // An error: it is stopping already.
             let _ = self.asked.send(Cause::GiveUp(
@@ -162,6 +209,7 @@ impl Sender {
 
     /// Tells of a lost connection once, again when the reason is another or alerts begin to wait, and now and then.
     fn tell_lost(&mut self, reason: &str) {
+        self.status.shared.line.down(reason);
         let waiting = self.status.gauge.counts().held;
         let again = match waiting {
             0 if self.status.shared.ledger.has_losses() => "trying again".to_owned(),
@@ -181,19 +229,23 @@ impl Sender {
         self.lost = Some((since, news, if is_news { now } else { at }));
     }
 
-    /// Waits before the next try. A stop ends it: what is buffered gets one try at once, and then one a second.
+    /// Waits before the next try. A stop ends it: what is buffered gets one try at once, and then one a second. So does
+    /// a wish for a new connection; another pause (`wait`) holds for the one that runs, too.
     fn pause(&mut self) {
-        let pause = self.wait_time.unwrap_or(self.retry);
+        let begun = Instant::now();
+        let growing = self.retry;
         self.retry = (self.retry * 2).min(RETRY_LONGEST);
-        let mut until = Instant::now() + pause;
-        if let Some(deadline) = self.deadline.get() {
-            until = until.min(Instant::now() + RETRY_FIRST).min(deadline);
-        }
         let was_stopping = self.deadline.get().is_some();
         loop {
+            let pause = self.tuning.settings().wait_time.unwrap_or(growing);
+            let until = match self.deadline.get() {
+                None => begun + pause,
+                Some(deadline) => (begun + pause.min(RETRY_FIRST)).min(deadline),
+            };
             let left = until.saturating_duration_since(Instant::now());
             let stops_now = self.deadline.get().is_some() && !was_stopping;
-            if left.is_zero() || stops_now || self.outgoing.is_finished(&self.status) {
+            let ends = stops_now || self.is_unwanted();
+            if left.is_zero() || ends || self.outgoing.is_finished(&self.status) {
                 return;
             }
             let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
@@ -205,7 +257,8 @@ impl Sender {
     fn wait_for_alert(&mut self) -> bool {
         loop {
             self.waker.clear();
-            if self.outgoing.is_under_way() || self.status.shared.ledger.has_losses() {
+            let has_losses = self.status.shared.ledger.has_losses();
+            if self.outgoing.is_under_way() || has_losses || self.is_unwanted() {
                 return true;
             }
             match self.outgoing.peek() {
@@ -226,11 +279,20 @@ impl Sender {
             self.server,
             self.stream
         );
-        let until = || self.deadline.get();
+        // A wish for another connection ends this try.
+        let until = || match self.is_unwanted() {
+            true => Some(Instant::now()),
+            false => self.deadline.get(),
+        };
         let connection = net::connect(&self.server.host, self.server.port, &self.waker, until);
         let mut connection = match connection {
             Ok(connection) => connection,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ended::Stopped,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return match self.is_unwanted() {
+                    true => Ended::Unwanted,
+                    false => Ended::Stopped,
+                };
+            }
             Err(error) => return Ended::Lost(error.to_string()),
         };
         self.outgoing.start_again();
@@ -244,10 +306,13 @@ impl Sender {
             Ok(ended) => ended,
             Err(lost) => Ended::Lost(lost.to_string()),
         };
-        if matches!(ended, Ended::Stopped) {
-            connection.queue(&Frame::Bye("sockserv stops or restarts"));
-            connection.close(CLOSE_SECS_MAX);
-        }
+        let last_words = match ended {
+            Ended::Stopped => "sockserv stops or restarts",
+            Ended::Unwanted => "the operator wants a new connection",
+            Ended::Lost(_) | Ended::NewStream(_) => return ended,
+        };
+        connection.queue(&Frame::Bye(last_words));
+        connection.close(CLOSE_SECS_MAX);
         ended
     }
 
@@ -269,7 +334,11 @@ impl Sender {
                 connection.queue(&Frame::Heartbeat(self.heartbeat()));
             }
             self.waker.clear();
-            while line.welcome.is_some() && connection.has_room() {
+            if self.is_unwanted() && self.may_leave(&mut line, now) {
+                return Ok(Ended::Unwanted);
+            }
+            let is_open = line.welcome.is_some() && line.leaves_by.is_none();
+            while is_open && connection.has_room() {
                 match self.outgoing.next_chunk(&self.status) {
                     Some(next) => {
                         crate::debug!(
@@ -289,11 +358,22 @@ impl Sender {
                 return Ok(Ended::Stopped);
             }
             connection.flush()?;
-            if connection.has_room() && self.outgoing.has_unsent() && line.welcome.is_some() {
+            if connection.has_room() && self.outgoing.has_unsent() && is_open {
                 continue;
             }
-            self.wait(connection, line.heartbeat_due)?;
+            let due = line.leaves_by.unwrap_or(line.heartbeat_due);
+            self.wait(connection, due.min(line.heartbeat_due))?;
         }
+    }
+
+    /// The connection may end: at once for a new one to the same servsock, else when what is on its way is
+    /// acknowledged, or will not be soon.
+    fn may_leave(&self, line: &mut Line, now: Instant) -> bool {
+        if line.welcome.is_none() || self.tuning.settings().server == self.server {
+            return true;
+        }
+        let leaves_by = *line.leaves_by.get_or_insert(now + MOVE_SECS_MAX);
+        now >= leaves_by || !self.outgoing.is_any_sent()
     }
 
     fn wait(&self, connection: &Connection, until: Instant) -> Result<(), Lost> {
@@ -358,11 +438,12 @@ impl Sender {
             dropped: counts.dropped,
             buffered: counts.held,
             spooled: 0,
-            oldest_us: 0,
+            oldest_us: self.status.oldest_us(),
         }
     }
 
     fn tell_connected(&mut self, welcome: &Welcome) {
+        self.status.shared.line.up();
         self.tell_database(false);
         match self.lost.take() {
             None => {
@@ -407,6 +488,7 @@ impl Sender {
             crate::notice!("servsock at {} has its database back", self.server);
         }
         self.told_away = away;
+        self.status.shared.database_away.store(away, Relaxed);
     }
 
     /// servsock has more of this stream than was sent: two sensors share a stream id, or a state was put back. What
@@ -427,6 +509,8 @@ struct Line {
     welcome: Option<Welcome>,
     silent_since: Instant,
     heartbeat_due: Instant,
+    /// Nothing new is sent, for another servsock is wanted: this connection ends until then.
+    leaves_by: Option<Instant>,
 }
 
 impl Line {
@@ -436,6 +520,7 @@ impl Line {
             welcome: None,
             silent_since: now,
             heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
+            leaves_by: None,
         }
     }
 }

@@ -12,26 +12,49 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
+mod encoding;
+mod extensions;
 mod postgres;
+mod references;
 mod rows;
+mod settings;
 mod signatures;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod url;
 
+pub use encoding::Encoding;
+pub use settings::{Settings, TimeZone};
 pub use url::{Login, Url};
 
 use crate::alert::SensorName;
 use crate::wire::{Gap, Item, StreamId};
+use references::{References, Resolved};
+use signatures::Cache;
 use std::fmt;
 use url::Kind;
 
 /// The database at this address. Connects to nothing yet: `Store::check` and `Store::open_stream` do.
-pub fn open(url: &Url) -> Box<dyn Store> {
+pub fn open(url: &Url, settings: &Settings) -> Box<dyn Store> {
+    let settings = settings.clone();
     match &url.0 {
-        Kind::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone())),
-        Kind::Postgres(server) => Box::new(postgres::Postgres::new(server.clone())),
+        Kind::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone(), settings)),
+        Kind::Postgres(server) => Box::new(postgres::Postgres::new(server.clone(), settings)),
+    }
+}
+
+/// Whether a database server answers, lets this user in, and has the tables or lets them be made. Changes nothing. A
+/// file is not opened: that could make others beside it.
+///
+/// # Errors
+///
+/// A sentence: it cannot be reached, or not be used.
+pub fn probe(url: &Url) -> Result<(), String> {
+    match &url.0 {
+        Kind::Sqlite(_) => Ok(()),
+        Kind::Postgres(server) => postgres::probe::probe(server),
     }
 }
 
@@ -161,21 +184,40 @@ impl Stored {
     }
 }
 
-/// The rows of a batch; `signatures` are those of its alerts, in their order.
+/// What the database has given to a batch.
+struct Given {
+    first_cid: i64,
+    /// The one in the sensor's row, under the lock of this transaction: two workers of different settings, too, write
+    /// what the row says.
+    encoding: Encoding,
+    /// For each alert its row in `signature`.
+    signatures: Vec<i64>,
+    /// What its alerts refer to; empty when nobody asks for it.
+    references: Resolved,
+}
+
+/// The rows of a batch.
 fn rows_of<'a>(
+    settings: &'a Settings,
     stream: &OpenStream,
     batch: &Batch<'a>,
-    first_cid: i64,
-    signatures: &[i64],
+    given: &Given,
 ) -> rows::Rows<'a> {
-    let mut rows = rows::Rows::default();
-    let mut alerts = (first_cid..).zip(signatures);
+    let mut rows = rows::Rows::new(settings, given.encoding);
+    let mut alerts = (given.first_cid..).zip(&given.signatures).enumerate();
     let mut seq = batch.after_seq.saturating_add(1);
     for item in batch.items {
         match item {
             Item::Alert(alert) => {
-                let (cid, signature) = alerts.next().expect("there is a signature for each alert");
-                rows.put_alert(stream.sid, cid, *signature, alert);
+                let (n, (cid, signature)) =
+                    alerts.next().expect("there is a signature for each alert");
+                let given = rows::Given {
+                    sid: stream.sid,
+                    cid,
+                    signature: *signature,
+                    reference: given.references.cids.get(n).copied().flatten(),
+                };
+                rows.put_alert(given, alert);
             }
             Item::Loss(loss) | Item::Gap(Gap { loss, .. }) => {
                 rows.put_loss(stream.sid, stream.id, seq, loss);
@@ -184,6 +226,62 @@ fn rows_of<'a>(
         seq = seq.saturating_add(item.numbers());
     }
     rows
+}
+
+/// What opening a stream showed.
+struct Opened {
+    stream: OpenStream,
+    /// This worker comes back to a database that has all it had stored there.
+    is_as_left: bool,
+    /// The number in the sensor's row.
+    encoding: i64,
+}
+
+/// The encoding of a sensor's row, which `find_sensor` takes only if there is such a one.
+fn encoding_of(sid: i64, number: i64) -> Result<Encoding, StoreError> {
+    Encoding::from_number(number).ok_or_else(|| {
+        StoreError::Away(format!(
+            "the encoding of sensor {sid} was changed to {number}, which is none; set it back to 0 (hex), 1 (base64) or \
+             2 (ascii) in the table sensor"
+        ))
+    })
+}
+
+/// What a store remembers from one batch to the next, all of it committed.
+#[derive(Debug, Default)]
+struct Memory {
+    signatures: Cache,
+    references: References,
+}
+
+impl Memory {
+    /// The database may be another one by now, or have been changed while it was away.
+    fn stream_opened(&mut self, opened: &Opened, settings: &Settings) {
+        self.references.clear();
+        if !(settings.trust && opened.is_as_left) {
+            self.signatures.clear();
+        }
+    }
+}
+
+/// Tells, once for each worker, that a sensor's row decides, not the setting.
+#[derive(Debug, Default)]
+struct EncodingNotice(bool);
+
+impl EncodingNotice {
+    fn tell(&mut self, sensor: &SensorName, opened: &Opened, wanted: Encoding) {
+        let Some(kept) = Encoding::from_number(opened.encoding).filter(|kept| *kept != wanted)
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut self.0, true) {
+            crate::notice!(
+                "sensor \"{}\": its payloads are stored as {kept}, not as {wanted}: it has alerts already, and readers \
+                 decode all of them by the one encoding in its row",
+                sensor.name
+            );
+        }
+    }
 }
 
 /// How a stream is opened.
@@ -209,6 +307,13 @@ impl Opening<'_> {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a worker comes back to a database that has all which it had stored. `known`: what is durable of the
+    /// stream, if the database knows it.
+    fn has_all(&self, known: Option<i64>) -> bool {
+        let forgotten = rows::clamp(self.forgotten);
+        self.epoch.is_some() && known.is_some_and(|last_seq| last_seq >= forgotten)
     }
 }
 

@@ -9,18 +9,21 @@
 mod catalogue;
 mod connect;
 mod copy;
+pub(super) mod probe;
 
+use super::references::{LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::url::Server;
 use super::{
-    Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, rows_of,
+    Batch, CheckError, EncodingNotice, Given, Memory, OpenStream, Opened, Opening, Settings, Store,
+    StoreError, Stored, encoding_of, gap_reason, rows_of,
 };
 use crate::alert::SensorName;
 use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
 use catalogue::{Catalogue, Kind, Unfit};
 use connect::{Connector, NoConnection};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 /// Held while a row in `signature` or `sig_class` is made ("flop", "sign").
@@ -32,7 +35,7 @@ const ADVANCE_STREAM: &str = "UPDATE flop_stream SET last_seq = $5, changed = cl
     WHERE sid = $1::int8 AND stream = $2 AND epoch = $3 AND last_seq = $4";
 
 const TAKE_CIDS: &str = "UPDATE sensor SET last_cid = coalesce(last_cid, 0) + $2::int8
-    WHERE sid = $1::int8 RETURNING last_cid::int8";
+    WHERE sid = $1::int8 RETURNING last_cid::int8, coalesce(encoding, 0)::int8";
 
 const FIND_SIGNATURE: &str = "SELECT sig_id::int8 FROM signature
     WHERE sig_name = $1::text AND sig_sid = $2::int8 AND coalesce(sig_gid, 1) = $3::int8
@@ -41,6 +44,17 @@ const FIND_SIGNATURE: &str = "SELECT sig_id::int8 FROM signature
            OR sig_class_id IN (SELECT sig_class_id FROM sig_class WHERE sig_class_name = $6::text))
     ORDER BY sig_id LIMIT 1";
 
+const KEPT_SIGNATURES: &str = "SELECT sig_id::int8 FROM signature WHERE sig_id = ANY($1::int8[])";
+
+/// The last alert of each event; of several IDSs the numbers are the same.
+const FIND_EVENTS: &str = "SELECT ids::int8, event_id::int8, max(cid)::int8 FROM flop_event
+    WHERE sid = $1::int8 AND cid > $2::int8 AND cid <= $3::int8 AND event_id = ANY($4::int8[])
+    GROUP BY ids, event_id";
+
+/// BASE finds the alert that began a tag by its having the same reference as those which it tagged.
+const MARK_BEGUN: &str = "UPDATE event SET reference = cid
+    WHERE sid = $1::int8 AND cid = ANY($2::int8[]) AND reference IS NULL";
+
 const MAKE_SIGNATURE: &str = "INSERT INTO signature
     (sig_name, sig_sid, sig_gid, sig_rev, sig_priority, sig_class_id)
     VALUES ($1::text, $2::int8, $3::int8, $4::int8, $5::int8, $6::int8) RETURNING sig_id::int8";
@@ -48,9 +62,11 @@ const MAKE_SIGNATURE: &str = "INSERT INTO signature
 /// A PostgreSQL database.
 pub(super) struct Postgres {
     server: Server,
+    settings: Settings,
     connector: Connector,
     session: Option<Session>,
-    signatures: Cache,
+    memory: Memory,
+    notice: EncodingNotice,
 }
 
 /// A connection and what was prepared on it.
@@ -63,6 +79,7 @@ struct Session {
     advance_stream: Statement,
     take_cids: Statement,
     find_signature: Statement,
+    kept_signatures: Statement,
     /// The bytes of a COPY; kept for its memory.
     buffer: Vec<u8>,
 }
@@ -82,12 +99,14 @@ impl From<Error> for Failure {
 }
 
 impl Postgres {
-    pub(super) fn new(server: Server) -> Self {
+    pub(super) fn new(server: Server, settings: Settings) -> Self {
         Postgres {
             connector: Connector::new(&server),
             server,
+            settings,
             session: None,
-            signatures: Cache::default(),
+            memory: Memory::default(),
+            notice: EncodingNotice::default(),
         }
     }
 
@@ -110,18 +129,24 @@ impl Postgres {
                 CheckError::Away(format!("cannot start a thread to connect to {}: {error}", self.server))
             }
         })?;
-        self.session = Some(Session::new(client).map_err(|unfit| match unfit {
-            Unfit::Server(error) => self.check_error("prepare the tables in", &error),
-            Unfit::Tables(text) => CheckError::Final(format!("cannot use {}: {text}", self.server)),
-        })?);
+        self.session = Some(
+            Session::new(client, &self.settings).map_err(|unfit| match unfit {
+                Unfit::Server(error) => self.check_error("prepare the tables in", &error),
+                Unfit::Tables(text) => {
+                    CheckError::Final(format!("cannot use {}: {text}", self.server))
+                }
+            })?,
+        );
         Ok(())
     }
 
     fn check_error(&self, what: &str, error: &Error) -> CheckError {
         let text = self.text(what, error);
         let code = error.code().map_or("", |code| code.code());
-        // No such user, database or permission; tables that are not what their names say; an incomplete address.
+        // No such user, database or permission; tables that are not what their names say; a time zone that the server
+        // does not know; an incomplete address.
         let is_final = ["28", "3D", "42"].contains(&code.get(..2).unwrap_or_default())
+            || code == UNKNOWN_TIME_ZONE
             || (code.is_empty() && error.to_string().starts_with("invalid configuration"));
         if is_final {
             CheckError::Final(text)
@@ -170,14 +195,17 @@ impl Store for Postgres {
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
         self.connected()?;
-        self.signatures.clear();
         let session = self.session.as_mut().expect("connected() made it");
-        let opened = open_stream(&mut session.client, opening);
+        let opened = open_stream(&mut session.client, opening, &self.settings);
         // No alert is involved yet: whatever it is, it is the database's matter.
-        match self.sorted("open a stream in", opened) {
-            Err(StoreError::Content(text)) => Err(StoreError::Away(text)),
-            other => other,
-        }
+        let opened = match self.sorted("open a stream in", opened) {
+            Err(StoreError::Content(text)) => return Err(StoreError::Away(text)),
+            other => other?,
+        };
+        self.memory.stream_opened(&opened, &self.settings);
+        self.notice
+            .tell(opening.sensor, &opened, self.settings.encoding);
+        Ok(opened.stream)
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -187,7 +215,7 @@ impl Store for Postgres {
                 self.server
             )));
         };
-        let written = session.write(&mut self.signatures, stream, batch);
+        let written = session.write(&self.settings, &mut self.memory, stream, batch);
         self.sorted(
             &format!("store a batch of {} in", batch.items.len()),
             written,
@@ -203,6 +231,9 @@ fn is_content(error: &Error) -> bool {
         matches!(class, "22" | "23" | "54") && state.code() != "23505"
     })
 }
+
+/// Or another value that a function does not take; but no alert is in a view's definition.
+const UNKNOWN_TIME_ZONE: &str = "22023";
 
 /// Longer answers are cut: a detail may repeat a whole row.
 const ANSWER_CHARS_MAX: usize = 400;
@@ -233,6 +264,7 @@ fn answer(error: &Error) -> String {
         _ => match code {
             "42501" => "; grant this user what it needs, or let the owner make the tables once",
             "25006" => "; is this a standby server?",
+            UNKNOWN_TIME_ZONE => "; the server's table pg_timezone_names has those it knows",
             "55P03" => "; another session has kept a lock for more than 5 s",
             "23505" => "; another program writes for this sensor",
             _ => "",
@@ -242,8 +274,8 @@ fn answer(error: &Error) -> String {
 }
 
 impl Session {
-    fn new(mut client: Client) -> Result<Self, Unfit> {
-        let catalogue = Catalogue::complete(&mut client)?;
+    fn new(mut client: Client, settings: &Settings) -> Result<Self, Unfit> {
+        let catalogue = Catalogue::complete(&mut client, settings)?;
         let kinds = Table::ALL
             .iter()
             .map(|table| catalogue.kinds(*table))
@@ -255,6 +287,7 @@ impl Session {
             advance_stream: client.prepare(ADVANCE_STREAM)?,
             take_cids: client.prepare(TAKE_CIDS)?,
             find_signature: client.prepare(FIND_SIGNATURE)?,
+            kept_signatures: client.prepare(KEPT_SIGNATURES)?,
             buffer: Vec::new(),
             client,
         })
@@ -262,31 +295,27 @@ impl Session {
 
     fn write(
         &mut self,
-        cache: &mut Cache,
+        settings: &Settings,
+        memory: &mut Memory,
         stream: &OpenStream,
         batch: &Batch<'_>,
     ) -> Result<Stored, Failure> {
-        let signatures = self.signature_ids(cache, batch)?;
+        let signatures = self.signature_ids(&mut memory.signatures, settings, batch)?;
         let alerts = clamp(signatures.len() as u64);
         let mut transaction = self.client.transaction()?;
-        let moved = transaction.execute(
-            &self.advance_stream,
-            &[
-                &stream.sid,
-                &stream.id.to_string(),
-                &stream.epoch,
-                &clamp(batch.after_seq),
-                &clamp(batch.last_seq()),
-            ],
-        )?;
-        if moved != 1 {
-            return Err(Failure::Store(super::fenced(stream, batch)));
-        }
-        let last_cid = transaction
-            .query_one(&self.take_cids, &[&stream.sid, &alerts])?
-            .get(0);
-        let stored = Stored::up_to(last_cid, alerts);
-        let rows = rows_of(stream, batch, stored.first_cid, &signatures);
+        advance_stream(&mut transaction, &self.advance_stream, stream, batch)?;
+        let sensor = transaction.query_one(&self.take_cids, &[&stream.sid, &alerts])?;
+        let stored = Stored::up_to(sensor.get(0), alerts);
+        let given = Given {
+            first_cid: stored.first_cid,
+            encoding: encoding_of(stream.sid, sensor.get(1)).map_err(Failure::Store)?,
+            signatures,
+            references: match settings.reference {
+                true => resolve(&mut transaction, memory, stream, batch, stored.first_cid)?,
+                false => Resolved::default(),
+            },
+        };
+        let rows = rows_of(settings, stream, batch, &given);
         for table in Table::ALL {
             let kinds = &self.kinds[table as usize];
             let copy = &mut self.copies[table as usize];
@@ -299,11 +328,18 @@ impl Session {
                 &mut self.buffer,
             )?;
         }
+        mark_begun(&mut transaction, stream, &given.references)?;
         transaction.commit()?;
+        memory.references.remember(given.references);
         Ok(stored)
     }
 
-    fn signature_ids(&mut self, cache: &mut Cache, batch: &Batch<'_>) -> Result<Vec<i64>, Failure> {
+    fn signature_ids(
+        &mut self,
+        cache: &mut Cache,
+        settings: &Settings,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<i64>, Failure> {
         let signatures: Vec<Signature<'_>> = batch
             .alerts()
             .map(|alert| Signature::of(alert, self.message_limits))
@@ -312,6 +348,9 @@ impl Session {
             .iter()
             .map(|signature| cache.get(signature))
             .collect();
+        if !settings.trust {
+            self.forget_removed(&mut ids)?;
+        }
         if ids.contains(&None) {
             let missing = signatures.iter().zip(&ids).filter(|(_, id)| id.is_none());
             let found = self.find_or_make(missing.map(|(signature, _)| signature))?;
@@ -326,6 +365,24 @@ impl Session {
             .into_iter()
             .map(|id| id.expect("each missing one was found or made"))
             .collect())
+    }
+
+    /// Takes out the ids whose rows somebody has removed.
+    fn forget_removed(&mut self, ids: &mut [Option<i64>]) -> Result<(), Error> {
+        let cached: HashSet<i64> = ids.iter().flatten().copied().collect();
+        if cached.is_empty() {
+            return Ok(());
+        }
+        let cached: Vec<i64> = cached.into_iter().collect();
+        let rows = self.client.query(&self.kept_signatures, &[&cached])?;
+        if rows.len() == cached.len() {
+            return Ok(());
+        }
+        let kept: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+        for id in ids {
+            *id = id.filter(|id| kept.contains(id));
+        }
+        Ok(())
     }
 
     /// The ids of signatures which the cache does not know. What this makes is committed when it returns.
@@ -364,6 +421,62 @@ impl Session {
     }
 }
 
+/// Moves `last_seq` on, if this worker is still the one which may.
+fn advance_stream(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    stream: &OpenStream,
+    batch: &Batch<'_>,
+) -> Result<(), Failure> {
+    let moved = transaction.execute(
+        statement,
+        &[
+            &stream.sid,
+            &stream.id.to_string(),
+            &stream.epoch,
+            &clamp(batch.after_seq),
+            &clamp(batch.last_seq()),
+        ],
+    )?;
+    match moved {
+        1 => Ok(()),
+        _ => Err(Failure::Store(super::fenced(stream, batch))),
+    }
+}
+
+/// Finds out which alerts those of the batch refer to.
+fn resolve(
+    transaction: &mut Transaction<'_>,
+    memory: &Memory,
+    stream: &OpenStream,
+    batch: &Batch<'_>,
+    first_cid: i64,
+) -> Result<Resolved, Error> {
+    let asked = memory.references.unknown(batch);
+    let mut found = Vec::new();
+    if !asked.is_empty() {
+        let ids: Vec<i64> = asked.iter().map(|(_, id)| *id).collect();
+        let (from, to) = (first_cid - 1 - LOOK_BACK_ALERTS, first_cid - 1);
+        found = transaction.query(FIND_EVENTS, &[&stream.sid, &from, &to, &ids])?;
+    }
+    let found = found
+        .iter()
+        .map(|row| ((row.get(0), row.get(1)), row.get(2)));
+    Ok(memory.references.resolve(batch, first_cid, asked, found))
+}
+
+fn mark_begun(
+    transaction: &mut Transaction<'_>,
+    stream: &OpenStream,
+    resolved: &Resolved,
+) -> Result<(), Error> {
+    let begun = resolved.begun();
+    if !begun.is_empty() {
+        transaction.execute(MARK_BEGUN, &[&stream.sid, &begun])?;
+    }
+    Ok(())
+}
+
 fn copy_rows(
     transaction: &mut Transaction<'_>,
     table: Table,
@@ -372,14 +485,13 @@ fn copy_rows(
     rows: &Rows<'_>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let rows = rows.of(table);
-    if rows.len() == 0 {
+    if rows.of(table).len() == 0 {
         return Ok(());
     }
     copy::render(table, kinds, rows, buffer).map_err(Failure::Value)?;
     let statement = match copy {
         Some(statement) => statement,
-        None => copy.insert(transaction.prepare(&copy::statement(table))?),
+        None => copy.insert(transaction.prepare(&copy::statement(table, &rows.columns(table)))?),
     };
     let mut writer = transaction.copy_in(statement)?;
     // The connection's own errors come out of `finish`, with the server's reason.
@@ -449,14 +561,18 @@ fn class_row(transaction: &mut Transaction<'_>, name: &str) -> Result<i64, Error
     }
 }
 
-fn open_stream(client: &mut Client, opening: &Opening<'_>) -> Result<OpenStream, Failure> {
+fn open_stream(
+    client: &mut Client,
+    opening: &Opening<'_>,
+    settings: &Settings,
+) -> Result<Opened, Failure> {
     let program = format!("servsock: {}", opening.sensor.name);
     client.execute(
         "SELECT set_config('application_name', $1, false)",
         &[&program],
     )?;
     let mut transaction = client.transaction()?;
-    let sid = sensor_row(&mut transaction, opening.sensor)?;
+    let sid = sensor_row(&mut transaction, opening, settings)?;
     let (name, forgotten) = (opening.stream.to_string(), clamp(opening.forgotten));
     let known = transaction.query_opt(
         "SELECT last_seq, epoch FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
@@ -485,26 +601,51 @@ fn open_stream(client: &mut Client, opening: &Opening<'_>) -> Result<OpenStream,
         &[&sid, &name, &forgotten],
     )?;
     move_last_cid(&mut transaction, sid)?;
+    let encoding = settle_encoding(&mut transaction, sid, settings)?;
     transaction.commit()?;
     let last_seq = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-    Ok(OpenStream {
-        sid,
-        id: opening.stream,
-        epoch: row.get(0),
-        last_seq,
+    Ok(Opened {
+        stream: OpenStream {
+            sid,
+            id: opening.stream,
+            epoch: row.get(0),
+            last_seq,
+        },
+        is_as_left: opening.has_all(known.map(|(last_seq, _)| last_seq)),
+        encoding,
     })
 }
 
-/// Finds or makes the sensor's row.
-fn sensor_row(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<i64, Error> {
-    if let Some(sid) = find_sensor(transaction, sensor)? {
+/// Finds or makes the sensor's row. The one that has the stream already is the first choice, whatever the settings say
+/// by now: in another one the stream would be unknown, and an alert could be stored twice.
+fn sensor_row(
+    transaction: &mut Transaction<'_>,
+    opening: &Opening<'_>,
+    settings: &Settings,
+) -> Result<i64, Error> {
+    if let Some(sid) = find_sensor(transaction, opening, settings)? {
         return Ok(sid);
     }
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SENSOR_LOCK])?;
-    match find_sensor(transaction, sensor)? {
+    match find_sensor(transaction, opening, settings)? {
         Some(sid) => Ok(sid),
-        None => make_sensor(transaction, sensor),
+        None => make_sensor(transaction, opening.sensor, settings),
     }
+}
+
+/// A sensor without alerts takes the encoding of the settings; with alerts it keeps its own. Called with the row locked
+/// and `last_cid` behind all cids.
+fn settle_encoding(
+    transaction: &mut Transaction<'_>,
+    sid: i64,
+    settings: &Settings,
+) -> Result<i64, Error> {
+    let row = transaction.query_one(
+        "UPDATE sensor SET encoding = CASE WHEN last_cid > 0 THEN encoding ELSE $2::int2 END
+         WHERE sid = $1::int8 RETURNING coalesce(encoding, 0)::int8",
+        &[&sid, &settings.encoding.number()],
+    )?;
+    Ok(row.get(0))
 }
 
 /// Locks the sensor's row, and moves its `last_cid` behind all cids that are in use.
@@ -535,22 +676,33 @@ fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Erro
 
 fn find_sensor(
     transaction: &mut Transaction<'_>,
-    sensor: &SensorName,
+    opening: &Opening<'_>,
+    settings: &Settings,
 ) -> Result<Option<i64>, Error> {
     let row = transaction.query_opt(
         "SELECT sid::int8 FROM sensor
-         WHERE hostname = $1::text AND coalesce(interface, '') = $2::text AND coalesce(encoding, 0) = 0
-         ORDER BY coalesce(filter, '') <> '', detail IS DISTINCT FROM 1, sid LIMIT 1",
-        &[&sensor.name, &sensor.interface],
+         WHERE hostname = $1::text AND coalesce(interface, '') = $2::text AND coalesce(encoding, 0) BETWEEN 0 AND 2
+         ORDER BY NOT EXISTS (SELECT FROM flop_stream WHERE flop_stream.sid = sensor.sid AND stream = $3::text),
+             coalesce(encoding, 0) <> $4::int2, coalesce(filter, '') <> '', detail IS DISTINCT FROM 1, sid LIMIT 1",
+        &[
+            &opening.sensor.name,
+            &opening.sensor.interface,
+            &opening.stream.to_string(),
+            &settings.encoding.number(),
+        ],
     )?;
     Ok(row.map(|row| row.get(0)))
 }
 
-fn make_sensor(transaction: &mut Transaction<'_>, sensor: &SensorName) -> Result<i64, Error> {
+fn make_sensor(
+    transaction: &mut Transaction<'_>,
+    sensor: &SensorName,
+    settings: &Settings,
+) -> Result<i64, Error> {
     let row = transaction.query_one(
         "INSERT INTO sensor (hostname, interface, filter, detail, encoding, last_cid)
-         VALUES ($1::text, nullif($2::text, ''), NULL, 1, 0, 0) RETURNING sid::int8",
-        &[&sensor.name, &sensor.interface],
+         VALUES ($1::text, nullif($2::text, ''), NULL, 1, $3::int2, 0) RETURNING sid::int8",
+        &[&sensor.name, &sensor.interface, &settings.encoding.number()],
     )?;
     Ok(row.get(0))
 }

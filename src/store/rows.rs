@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::{Encoding, Settings, capture, extensions};
 use crate::alert::{Alert, Flow, Packet, Transport};
 use crate::calendar;
 use crate::wire::{Loss, StreamId};
@@ -23,10 +24,12 @@ pub(super) enum Value<'a> {
     Int(i64),
     /// Text without NUL.
     Text(Cow<'a, str>),
-    /// Bytes that are stored as upper-case hex.
-    Hex(&'a [u8]),
+    /// Bytes that are stored as text in this encoding.
+    Bytes(Encoding, Cow<'a, [u8]>),
     /// Microseconds since 1970, within the years 0 to 9999.
     Time(i64),
+    /// The same, and the seconds by which the clocks it is shown by are ahead of UTC.
+    Local(i64, i32),
 }
 
 impl Value<'_> {
@@ -86,8 +89,14 @@ impl Table {
     }
 
     /// The columns, in the order of the values of a row.
+    pub(super) fn columns(self, settings: &Settings) -> Vec<&'static str> {
+        let mut columns = self.classic_columns().to_vec();
+        columns.extend(extensions::names(settings, self.name()));
+        columns
+    }
+
     #[rustfmt::skip]
-    pub(super) fn columns(self) -> &'static [&'static str] {
+    fn classic_columns(self) -> &'static [&'static str] {
         match self {
             Table::Event => &["sid", "cid", "signature", "timestamp"],
             Table::Ip4 => &[
@@ -120,42 +129,59 @@ impl Table {
 }
 
 /// The rows of a batch, by table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rows<'a> {
+    settings: &'a Settings,
+    encoding: Encoding,
     /// By `Table as usize`; the values of all rows, one row after the other.
     values: [Vec<Value<'a>>; Table::ALL.len()],
 }
 
+/// What the database has given to an alert.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    pub(super) sid: i64,
+    pub(super) cid: i64,
+    /// Its row in `signature`.
+    pub(super) signature: i64,
+    /// The cid of the alert that it refers to.
+    pub(super) reference: Option<i64>,
+}
+
 impl<'a> Rows<'a> {
-    /// The rows of one table.
-    pub(super) fn of(&self, table: Table) -> impl ExactSizeIterator<Item = &[Value<'a>]> {
-        self.values[table as usize].chunks_exact(table.columns().len())
+    /// `encoding` is the one in the sensor's row.
+    pub(super) fn new(settings: &'a Settings, encoding: Encoding) -> Self {
+        Rows {
+            settings,
+            encoding,
+            values: Default::default(),
+        }
     }
 
-    /// Adds what an alert becomes; `signature` is its row there.
-    pub(super) fn put_alert(&mut self, sid: i64, cid: i64, signature: i64, alert: &'a Alert<'_>) {
-        let row = Key(Value::Int(sid), Value::Int(cid));
+    /// The columns of a table, in the order of the values of a row.
+    pub(super) fn columns(&self, table: Table) -> Vec<&'static str> {
+        table.columns(self.settings)
+    }
+
+    /// The rows of one table.
+    pub(super) fn of(&self, table: Table) -> impl ExactSizeIterator<Item = &[Value<'a>]> {
+        let columns = self.columns(table).len();
+        self.values[table as usize].chunks_exact(columns)
+    }
+
+    /// Adds what an alert becomes.
+    pub(super) fn put_alert(&mut self, given: Given, alert: &'a Alert<'_>) {
+        let row = Key(Value::Int(given.sid), Value::Int(given.cid));
         let flow = alert.flow;
         let headers = Headers::of(alert.packet.as_ref(), flow.as_ref());
-        self.put(
-            Table::Event,
-            [
-                row.0.clone(),
-                row.1.clone(),
-                Value::Int(signature),
-                time(alert.time_us),
-            ],
-        );
+        self.put_event(&row, given, alert);
         self.put_flop_event(&row, alert, flow.as_ref());
         if let Some(flow) = &flow {
             self.put_ip(&row, flow, &headers);
             self.put_transport(&row, flow, &headers);
         }
         self.put_options(&row, &headers);
-        match alert.payload() {
-            None | Some([]) => {}
-            Some(bytes) => self.put(Table::Data, [row.0, row.1, Value::Hex(bytes)]),
-        }
+        self.put_data(row, alert);
     }
 
     /// Adds a loss, the item `seq` of its stream.
@@ -175,8 +201,57 @@ impl<'a> Rows<'a> {
     }
 
     fn put<const N: usize>(&mut self, table: Table, row: [Value<'a>; N]) {
-        debug_assert_eq!(N, table.columns().len(), "{}", table.name());
+        debug_assert_eq!(N, table.classic_columns().len(), "{}", table.name());
         self.values[table as usize].extend(row);
+    }
+
+    /// Adds the values of columns that a setting added, behind the classic ones of the row that was put last.
+    fn put_more<const N: usize>(&mut self, table: Table, values: [Value<'a>; N]) {
+        debug_assert_eq!(
+            N,
+            extensions::names(self.settings, table.name()).len(),
+            "{}",
+            table.name()
+        );
+        self.values[table as usize].extend(values);
+    }
+
+    fn put_event(&mut self, row: &Key<'a>, given: Given, alert: &Alert<'_>) {
+        let zone = &self.settings.time_zone;
+        let timestamp = match (time(alert.time_us), zone.is_utc()) {
+            (Value::Time(us), false) => Value::Local(us, zone.seconds_east(us)),
+            (utc, _) => utc,
+        };
+        let signature = Value::Int(given.signature);
+        self.put(
+            Table::Event,
+            [row.0.clone(), row.1.clone(), signature, timestamp],
+        );
+        if self.settings.reference {
+            self.put_more(Table::Event, [Value::or_null(given.reference)]);
+        }
+    }
+
+    /// The payload; with `full_payload` what is around it as well, and then a row for each packet.
+    fn put_data(&mut self, row: Key<'a>, alert: &'a Alert<'_>) {
+        let payload = alert.payload().unwrap_or(&[]);
+        let packet = alert.packet.as_ref().filter(|_| self.settings.full_payload);
+        if payload.is_empty() && packet.is_none() {
+            return;
+        }
+        // An empty text, for other programs may have made the column NOT NULL; the view shows NULL.
+        let payload = Value::Bytes(self.encoding, payload.into());
+        self.put(Table::Data, [row.0, row.1, payload]);
+        if self.settings.full_payload {
+            let text = |bytes| Value::Bytes(self.encoding.lossless(), bytes);
+            let headers = packet.map_or([Value::Null, Value::Null], |packet| {
+                [
+                    text(capture::data_header(packet, alert, self.encoding).into()),
+                    text(capture::pcap_header(packet).into()),
+                ]
+            });
+            self.put_more(Table::Data, headers);
+        }
     }
 
     fn put_flop_event(&mut self, row: &Key<'a>, alert: &'a Alert<'_>, flow: Option<&Flow>) {
@@ -224,6 +299,10 @@ impl<'a> Rows<'a> {
                 record(alert.record),
             ],
         );
+        if self.settings.full_payload {
+            let link = alert.packet.map(|packet| packet.link);
+            self.put_more(Table::FlopEvent, [Value::or_null(link)]);
+        }
     }
 
     fn put_ip(&mut self, row: &Key<'a>, flow: &Flow, headers: &Headers<'_>) {
@@ -342,7 +421,7 @@ impl<'a> Rows<'a> {
             let value = if data.is_empty() {
                 Value::Null
             } else {
-                Value::Hex(data)
+                Value::Bytes(self.encoding.lossless(), data.into())
             };
             self.put(
                 Table::Option,
@@ -483,18 +562,6 @@ fn record(bytes: &[u8]) -> Value<'_> {
         Cow::Borrowed(borrowed) => text_or_null(borrowed),
         Cow::Owned(owned) => Value::Text(text(&owned).into_owned().into()),
     }
-}
-
-/// Appends bytes as upper-case hex.
-pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.reserve(bytes.len() * 2);
-    out.extend(bytes.iter().flat_map(|byte| {
-        [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]
-    }));
 }
 
 #[cfg(test)]

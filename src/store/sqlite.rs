@@ -5,13 +5,16 @@
 
 #![forbid(unsafe_code)]
 
-use super::rows::{Table, Value, clamp, push_hex};
+mod layout;
+
+use super::references::{Event, LOOK_BACK_ALERTS, Resolved};
+use super::rows::{Table, Value, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
-    Batch, CheckError, OpenStream, Opening, Store, StoreError, Stored, gap_reason, parts, rows_of,
+    Batch, CheckError, EncodingNotice, Given, Memory, OpenStream, Opened, Opening, Settings, Store,
+    StoreError, Stored, encoding_of, gap_reason, rows_of,
 };
-use crate::alert::SensorName;
-use crate::calendar::iso8601;
+use crate::calendar::{iso8601, iso8601_at};
 use crate::clock::now_us;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{
@@ -22,9 +25,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const SCHEMA: &str = include_str!("schema/sqlite.sql");
-const VIEW: &str = include_str!("schema/alerts_sqlite.sql");
-
 /// How often a writer asks whether it is its turn. SQLite's own handler sleeps up to 100 ms at a time, so that of
 /// eight busy writers some starve.
 const TURN_POLL: Duration = Duration::from_millis(2);
@@ -34,8 +34,10 @@ const TURN_POLLS_MAX: i32 = 5_000;
 /// An SQLite database in a file.
 pub(super) struct Sqlite {
     path: PathBuf,
+    settings: Settings,
     open: Option<Open>,
-    signatures: Cache,
+    memory: Memory,
+    notice: EncodingNotice,
     /// `INSERT` by `Table as usize`.
     inserts: Vec<String>,
 }
@@ -49,12 +51,14 @@ struct Open {
 type FileId = (u64, u64);
 
 impl Sqlite {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, settings: Settings) -> Self {
         Sqlite {
             path,
             open: None,
-            signatures: Cache::default(),
-            inserts: Table::ALL.map(insert).to_vec(),
+            memory: Memory::default(),
+            notice: EncodingNotice::default(),
+            inserts: Table::ALL.map(|table| insert(table, &settings)).to_vec(),
+            settings,
         }
     }
 
@@ -87,7 +91,7 @@ impl Sqlite {
             return Ok(());
         }
         self.open = None;
-        let connection = connect(&self.path).map_err(|error| {
+        let connection = connect(&self.path, &self.settings).map_err(|error| {
             let text = self.text("open", &error);
             match error.sqlite_error_code() {
                 Some(
@@ -108,21 +112,6 @@ impl Sqlite {
         })?;
         self.open = Some(Open { connection, file });
         Ok(())
-    }
-
-    /// The connection, if it still leads to the file with this name: what goes into a deleted one is lost.
-    fn live(&mut self) -> Result<&mut Connection, StoreError> {
-        match &mut self.open {
-            Some(open) if file_id(&self.path) == Some(open.file) => Ok(&mut open.connection),
-            Some(_) => Err(StoreError::Away(format!(
-                "sqlite:{} was moved or removed",
-                self.path.display()
-            ))),
-            None => Err(StoreError::Away(format!(
-                "sqlite:{} is not open",
-                self.path.display()
-            ))),
-        }
     }
 
     /// Sorts an error, and gives the connection up where that is due.
@@ -146,14 +135,16 @@ impl Sqlite {
     }
 
     fn try_write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, Failure> {
-        let mut cache = std::mem::take(&mut self.signatures);
-        let inserts = std::mem::take(&mut self.inserts);
-        let result = self
-            .live()
-            .map_err(Failure::Store)
-            .and_then(|connection| write(connection, &mut cache, &inserts, stream, batch));
-        (self.signatures, self.inserts) = (cache, inserts);
-        result
+        let connection = live(&mut self.open, &self.path)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let writing = Writing {
+            transaction,
+            settings: &self.settings,
+            inserts: &self.inserts,
+            stream,
+            batch,
+        };
+        writing.store(&mut self.memory)
     }
 }
 
@@ -164,12 +155,13 @@ impl Store for Sqlite {
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<OpenStream, StoreError> {
         self.connected()?;
-        self.signatures.clear();
-        let opened = self
-            .live()
-            .map_err(Failure::Store)
-            .and_then(|connection| open_stream(connection, opening));
-        self.sorted("open a stream in", opened)
+        let opened = live(&mut self.open, &self.path)
+            .and_then(|connection| open_stream(connection, opening, &self.settings));
+        let opened = self.sorted("open a stream in", opened)?;
+        self.memory.stream_opened(&opened, &self.settings);
+        self.notice
+            .tell(opening.sensor, &opened, self.settings.encoding);
+        Ok(opened.stream)
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
@@ -179,6 +171,19 @@ impl Store for Sqlite {
             written,
         )
     }
+}
+
+/// The connection, if it still leads to the file with this name: what goes into a deleted one is lost.
+fn live<'o>(open: &'o mut Option<Open>, path: &Path) -> Result<&'o mut Connection, Failure> {
+    let away = match open {
+        Some(open) if file_id(path) == Some(open.file) => return Ok(&mut open.connection),
+        Some(_) => "was moved or removed",
+        None => "is not open",
+    };
+    Err(Failure::Store(StoreError::Away(format!(
+        "sqlite:{} {away}",
+        path.display()
+    ))))
 }
 
 enum Failure {
@@ -216,16 +221,14 @@ fn file_id(path: &Path) -> Option<FileId> {
         .map(|file| (file.dev(), file.ino()))
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, settings: &Settings) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_handler(Some(wait_for_turn))?;
     set_up(&connection)?;
-    if !is_complete(&connection)? {
-        create(&mut connection)?;
-    }
+    layout::complete(&mut connection, settings)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -270,63 +273,14 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn has(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
-        )?
-        .exists([table])
-}
-
-/// The text of the view, as SQLite keeps it.
-fn view(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row(
-            "SELECT sql FROM sqlite_master WHERE name = 'alerts'",
-            [],
-            |row| row.get(0),
-        )
-        .optional()
-}
-
-fn is_complete(connection: &Connection) -> rusqlite::Result<bool> {
-    for (table, _) in parts(SCHEMA) {
-        if !has(connection, table)? {
-            return Ok(false);
-        }
-    }
-    Ok(view(connection)?.as_deref() == Some(VIEW.trim_end()))
-}
-
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+fn open_stream(
+    connection: &mut Connection,
+    opening: &Opening<'_>,
+    settings: &Settings,
+) -> Result<Opened, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (table, sql) in parts(SCHEMA) {
-        if !has(&transaction, table)? {
-            transaction.execute_batch(sql)?;
-        }
-    }
-    match view(&transaction)? {
-        Some(sql) if sql == VIEW.trim_end() => {}
-        Some(sql) if !sql.contains("-- by flop") => {
-            let text = "it has a table or view `alerts` which is not ours; rename it".into();
-            return Err(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
-                Some(text),
-            ));
-        }
-        old => {
-            if old.is_some() {
-                transaction.execute_batch("DROP VIEW alerts")?;
-            }
-            transaction.execute_batch(VIEW)?;
-        }
-    }
-    transaction.commit()
-}
-
-fn open_stream(connection: &mut Connection, opening: &Opening<'_>) -> Result<OpenStream, Failure> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let sid = sensor_row(&transaction, opening.sensor)?;
+    let sid = sensor_row(&transaction, opening, settings)?;
+    let encoding = settle_encoding(&transaction, sid, settings)?;
     let now = iso8601(now_us());
     let name = opening.stream.to_string();
     let known: Option<(i64, i64, String)> = transaction
@@ -348,6 +302,7 @@ fn open_stream(connection: &mut Connection, opening: &Opening<'_>) -> Result<Ope
         params![sid, name, forgotten, now],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let is_as_left = opening.has_all(known.as_ref().map(|(last_seq, ..)| *last_seq));
     if let Some((before, _, changed)) = known.filter(|(before, ..)| *before < forgotten) {
         let count = forgotten - before;
         transaction.execute(
@@ -358,22 +313,34 @@ fn open_stream(connection: &mut Connection, opening: &Opening<'_>) -> Result<Ope
     }
     transaction.commit()?;
     let last_seq = u64::try_from(last_seq).unwrap_or(0);
-    Ok(OpenStream {
-        sid,
-        id: opening.stream,
-        epoch,
-        last_seq,
+    Ok(Opened {
+        stream: OpenStream {
+            sid,
+            id: opening.stream,
+            epoch,
+            last_seq,
+        },
+        is_as_left,
+        encoding,
     })
 }
 
-/// Finds or makes the sensor's row, and moves its `last_cid` behind all cids that are in use.
-fn sensor_row(transaction: &Transaction<'_>, sensor: &SensorName) -> rusqlite::Result<i64> {
+/// Finds or makes the sensor's row, and moves its `last_cid` behind all cids that are in use. The row that has the
+/// stream already is the first choice, whatever the settings say by now: in another one the stream would be unknown, and
+/// an alert could be stored twice.
+fn sensor_row(
+    transaction: &Transaction<'_>,
+    opening: &Opening<'_>,
+    settings: &Settings,
+) -> rusqlite::Result<i64> {
+    let (sensor, encoding) = (opening.sensor, settings.encoding.number());
     let found = transaction
         .query_row(
             "SELECT sid FROM sensor
-             WHERE hostname = ?1 AND coalesce(interface, '') = ?2 AND coalesce(encoding, 0) = 0
-             ORDER BY coalesce(filter, '') <> '', detail IS NOT 1, sid LIMIT 1",
-            params![sensor.name, sensor.interface],
+             WHERE hostname = ?1 AND coalesce(interface, '') = ?2 AND coalesce(encoding, 0) BETWEEN 0 AND 2
+             ORDER BY NOT EXISTS (SELECT 1 FROM flop_stream WHERE flop_stream.sid = sensor.sid AND stream = ?3),
+                 coalesce(encoding, 0) <> ?4, coalesce(filter, '') <> '', detail IS NOT 1, sid LIMIT 1",
+            params![sensor.name, sensor.interface, opening.stream.to_string(), encoding],
             |row| row.get(0),
         )
         .optional()?;
@@ -381,8 +348,8 @@ fn sensor_row(transaction: &Transaction<'_>, sensor: &SensorName) -> rusqlite::R
         Some(sid) => sid,
         None => transaction.query_row(
             "INSERT INTO sensor (hostname, interface, filter, detail, encoding, last_cid)
-             VALUES (?1, nullif(?2, ''), NULL, 1, 0, 0) RETURNING sid",
-            params![sensor.name, sensor.interface],
+             VALUES (?1, nullif(?2, ''), NULL, 1, ?3, 0) RETURNING sid",
+            params![sensor.name, sensor.interface, encoding],
             |row| row.get(0),
         )?,
     };
@@ -398,37 +365,133 @@ fn sensor_row(transaction: &Transaction<'_>, sensor: &SensorName) -> rusqlite::R
     Ok(sid)
 }
 
-fn write(
-    connection: &mut Connection,
-    cache: &mut Cache,
-    inserts: &[String],
-    stream: &OpenStream,
-    batch: &Batch<'_>,
-) -> Result<Stored, Failure> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    advance_stream(&transaction, stream, batch)?;
-    let alerts = batch.alerts().count() as i64;
-    let last_cid: i64 = transaction
-        .prepare_cached("UPDATE sensor SET last_cid = coalesce(last_cid, 0) + ?2 WHERE sid = ?1 RETURNING last_cid")?
-        .query_row([stream.sid, alerts], |row| row.get(0))?;
-    let stored = Stored::up_to(last_cid, alerts);
-    let mut added = Vec::new();
-    let signatures = signature_ids(&transaction, cache, batch, &mut added)?;
-    let rows = rows_of(stream, batch, stored.first_cid, &signatures);
-    for table in Table::ALL {
-        let rows = rows.of(table);
-        if rows.len() > 0 {
-            let mut statement = transaction.prepare_cached(&inserts[table as usize])?;
-            for row in rows {
-                statement.execute(params_from_iter(row))?;
+/// A batch on its way.
+struct Writing<'w> {
+    transaction: Transaction<'w>,
+    settings: &'w Settings,
+    inserts: &'w [String],
+    stream: &'w OpenStream,
+    batch: &'w Batch<'w>,
+}
+
+impl Writing<'_> {
+    fn store(self, memory: &mut Memory) -> Result<Stored, Failure> {
+        if !self.settings.trust {
+            // The answers are microseconds away.
+            memory.signatures.clear();
+        }
+        advance_stream(&self.transaction, self.stream, self.batch)?;
+        let alerts = self.batch.alerts().count() as i64;
+        let (last_cid, encoding) = self.take_cids(alerts)?;
+        let stored = Stored::up_to(last_cid, alerts);
+        let mut added = Vec::new();
+        let signatures = signature_ids(
+            &self.transaction,
+            &mut memory.signatures,
+            self.batch,
+            &mut added,
+        )?;
+        let given = Given {
+            first_cid: stored.first_cid,
+            encoding: encoding_of(self.stream.sid, encoding).map_err(Failure::Store)?,
+            signatures,
+            references: match self.settings.reference {
+                true => self.resolve(memory, stored.first_cid)?,
+                false => Resolved::default(),
+            },
+        };
+        self.insert_rows(&given)?;
+        self.mark_begun(&given.references)?;
+        self.transaction.commit()?;
+        for (signature, id) in added {
+            memory.signatures.put(signature, id);
+        }
+        memory.references.remember(given.references);
+        Ok(stored)
+    }
+
+    /// The last of the cids for so many alerts, and the sensor's encoding.
+    fn take_cids(&self, alerts: i64) -> rusqlite::Result<(i64, i64)> {
+        self.transaction
+            .prepare_cached(
+                "UPDATE sensor SET last_cid = coalesce(last_cid, 0) + ?2 WHERE sid = ?1
+                 RETURNING last_cid, coalesce(encoding, 0)",
+            )?
+            .query_row([self.stream.sid, alerts], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+    }
+
+    fn insert_rows(&self, given: &Given) -> rusqlite::Result<()> {
+        let rows = rows_of(self.settings, self.stream, self.batch, given);
+        for table in Table::ALL {
+            let rows = rows.of(table);
+            if rows.len() > 0 {
+                let insert = &self.inserts[table as usize];
+                let mut statement = self.transaction.prepare_cached(insert)?;
+                for row in rows {
+                    statement.execute(params_from_iter(row))?;
+                }
             }
         }
+        Ok(())
     }
-    transaction.commit()?;
-    for (signature, id) in added {
-        cache.put(signature, id);
+
+    /// Finds out which alerts those of the batch refer to.
+    fn resolve(&self, memory: &Memory, first_cid: i64) -> rusqlite::Result<Resolved> {
+        let asked = memory.references.unknown(self.batch);
+        let mut found: Vec<(Event, i64)> = Vec::new();
+        if !asked.is_empty() {
+            let ids: Vec<i64> = asked.iter().map(|(_, id)| *id).collect();
+            // Of several IDSs the numbers are the same.
+            let mut statement = self.transaction.prepare_cached(
+                "SELECT ids, event_id, max(cid) FROM flop_event
+                 WHERE sid = ?1 AND cid > ?2 AND cid < ?3 AND event_id IN (SELECT value FROM json_each(?4))
+                 GROUP BY ids, event_id",
+            )?;
+            let before = first_cid - 1 - LOOK_BACK_ALERTS;
+            let rows = statement.query_map(
+                params![self.stream.sid, before, first_cid, json_list(&ids)],
+                |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)),
+            )?;
+            found = rows.collect::<Result<_, _>>()?;
+        }
+        Ok(memory
+            .references
+            .resolve(self.batch, first_cid, asked, found))
     }
-    Ok(stored)
+
+    /// BASE finds the alert that began a tag by its having the same reference as those which it tagged.
+    fn mark_begun(&self, resolved: &Resolved) -> rusqlite::Result<()> {
+        let begun = resolved.begun();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let mut statement = self.transaction.prepare_cached(
+            "UPDATE event SET reference = cid
+             WHERE sid = ?1 AND cid IN (SELECT value FROM json_each(?2)) AND reference IS NULL",
+        )?;
+        statement.execute(params![self.stream.sid, json_list(&begun)])?;
+        Ok(())
+    }
+}
+
+fn json_list(numbers: &[i64]) -> String {
+    serde_json::json!(numbers).to_string()
+}
+
+/// A sensor without alerts takes the encoding of the settings; with alerts it keeps its own.
+fn settle_encoding(
+    transaction: &Transaction<'_>,
+    sid: i64,
+    settings: &Settings,
+) -> rusqlite::Result<i64> {
+    transaction.query_row(
+        "UPDATE sensor SET encoding = CASE WHEN last_cid > 0 THEN encoding ELSE ?2 END WHERE sid = ?1
+         RETURNING coalesce(encoding, 0)",
+        params![sid, settings.encoding.number()],
+        |row| row.get(0),
+    )
 }
 
 /// Moves `last_seq` on, if this worker is still the one which may.
@@ -531,8 +594,8 @@ fn class_row(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<i64>
     }
 }
 
-fn insert(table: Table) -> String {
-    let columns = table.columns();
+fn insert(table: Table, settings: &Settings) -> String {
+    let columns = table.columns(settings);
     let places = vec!["?"; columns.len()].join(", ");
     format!(
         "INSERT INTO {} ({}) VALUES ({places})",
@@ -547,13 +610,16 @@ impl rusqlite::ToSql for Value<'_> {
             Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
             Value::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
             Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Value::Hex(bytes) => {
-                let mut hex = Vec::new();
-                push_hex(&mut hex, bytes);
-                let hex = String::from_utf8(hex).expect("hex digits are ASCII");
-                ToSqlOutput::Owned(hex.into())
+            Value::Bytes(encoding, bytes) => {
+                let mut text = Vec::new();
+                encoding.push(&mut text, bytes);
+                let text = String::from_utf8(text).expect("each encoding is ASCII");
+                ToSqlOutput::Owned(text.into())
             }
             Value::Time(us) => ToSqlOutput::Owned(iso8601(*us).into()),
+            Value::Local(us, seconds_east) => {
+                ToSqlOutput::Owned(iso8601_at(*us, *seconds_east).into())
+            }
         })
     }
 }

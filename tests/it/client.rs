@@ -4,7 +4,7 @@ use crate::serial;
 use crate::site::Site;
 use flop::alert::SensorName;
 use flop::ids::{Decoded, LinkType, Scratch};
-use flop::wire::frame::{self, Ack, Frame, HEADER_BYTES, Header, Hello, Welcome};
+use flop::wire::frame::{self, Ack, Frame, HEADER_BYTES, Header, Heartbeat, Hello, Welcome};
 use flop::wire::{StreamId, item};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -54,6 +54,14 @@ impl Client {
             Frame::Items { first, count, .. } => (first + u64::from(*count) > number).then_some(()),
             _ => None,
         });
+    }
+
+    /// Waits for the next HEARTBEAT of a sensor.
+    pub(crate) fn gets_heartbeat(&mut self) -> Heartbeat {
+        self.reads_until(|frame| match frame {
+            Frame::Heartbeat(heartbeat) => Some(*heartbeat),
+            _ => None,
+        })
     }
 
     /// Acknowledges items up to this number.

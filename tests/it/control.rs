@@ -2,12 +2,19 @@
 
 use crate::database::Kind;
 use crate::site::Site;
+use flop::ctrl::Program;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 const PROGRAMS: [&str; 2] = ["sockserv", "servsock"];
-const HELP: &str = "known commands: help, stats, high N, low N, restart, quit";
+
+fn help(name: &str) -> &'static str {
+    match name {
+        "sockserv" => Program::Sockserv.help(),
+        _ => Program::Servsock.help(),
+    }
+}
 
 fn program<'a>(site: &'a mut Site, name: &str) -> &'a mut crate::program::Program {
     match name {
@@ -53,7 +60,7 @@ fn a_fifo_of_a_living_process_is_refused() {
         third.log()
     );
     site.commands("sockserv.ctrl", "help");
-    site.sockserv().says(HELP);
+    site.sockserv().says(help("sockserv"));
 }
 
 /// The line is a contract: monitoring reads it.
@@ -146,7 +153,7 @@ fn high_and_low_take_effect_at_once_or_are_refused() {
             ("low 15000", "HighWater is 20000, LowWater is 15000"),
             ("high 15000", "HighWater 15000 is not above LowWater 15000"),
             ("low 20000", "HighWater stays 20000, LowWater 15000"),
-            ("high many", "`high many` needs a number"),
+            ("high many", "`high many` is refused: it wants a number"),
         ] {
             site.commands(&fifo(name), command);
             program(&mut site, name).says(answer);
@@ -184,11 +191,11 @@ fn unknown_input_gets_one_line_and_harms_nothing() {
         site.commands(&fifo(name), "\n  \nfrobnicate the sensor");
         let line = program(&mut site, name).says("unknown command");
         assert!(
-            line.contains("`frobnicate the sensor`") && line.ends_with(HELP),
+            line.contains("`frobnicate the sensor`") && line.ends_with(help(name)),
             "{line}"
         );
         site.commands(&fifo(name), "help");
-        program(&mut site, name).says(&format!("control: {HELP}"));
+        program(&mut site, name).says(&format!("control: {}", help(name)));
     }
     let start = std::time::Instant::now();
     for _ in 0..100 {
@@ -225,7 +232,7 @@ fn half_a_line_a_megabyte_without_newline_and_a_hanging_writer_harm_nothing() {
         hanging.write_all(&[b'x'; 1 << 20]).expect("it is read");
         program(&mut site, name).says("a line of more than 1024 bytes is thrown away");
         hanging.write_all(b"\nhelp\n").expect("it is read");
-        program(&mut site, name).says(&format!("control: {HELP}"));
+        program(&mut site, name).says(&format!("control: {}", help(name)));
         drop(hanging);
         let mut noise = File::options()
             .write(true)

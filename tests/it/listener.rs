@@ -173,3 +173,42 @@ fn with_an_empty_buffer_a_lost_connection_is_made_again_for_the_next_alert_only(
     third.welcomes(2);
     third.gets_items(3);
 }
+
+#[test]
+fn heartbeats_come_while_items_flow_and_tell_since_when_the_oldest_waits() {
+    let mut site = Site::empty(Kind::Sqlite);
+    let listener = listener(&site);
+    site.start_sockserv_with(&["-H", "1000000", "-L", "900000"]);
+    let mut client = next_within_the_deadline(&listener);
+    client.welcomes(0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (site, done) = (&site, &done);
+        scope.spawn(move || {
+            for _ in 0..20_000 {
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+                site.ids_sends_alerts(1..=10);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        client.gets_items(1);
+        let start = std::time::Instant::now();
+        let [first, second] = [(); 2].map(|()| client.gets_heartbeat());
+        done.store(true, Ordering::SeqCst);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(15), "two in {took:?}");
+        assert!(first.oldest_us > 0 && first.received < second.received);
+        let moved = (second.oldest_us - first.oldest_us).abs();
+        assert!(
+            moved < 100_000,
+            "nothing is acknowledged: it is the same alert, {moved} us"
+        );
+        assert!(
+            second.now_us - second.oldest_us > 4_000_000,
+            "and waits for long"
+        );
+        client.acknowledges(1);
+    });
+}

@@ -34,19 +34,19 @@ fn help(program: &str) -> String {
 fn help_names_each_option_with_both_forms_and_its_default() {
     let sockserv = help("sockserv");
     for (option, default) in [
-        ("-s, --socket <SOCKET>", "[default: /tmp/snort]"),
-        ("-S, --server <SERVER>", "[default: 127.0.0.1]"),
+        ("-s, --socket <PATH>", "[default: /tmp/snort]"),
+        ("-S, --server <HOST>", "[default: 127.0.0.1]"),
         ("-p, --port <PORT>", "[default: 5765]"),
         ("-N, --sensor-name <NAME>", "[default: the host name]"),
-        ("-I, --interface <INTERFACE>", ""),
-        ("-H, --high-water <HIGH>", "[default: 10000]"),
-        ("-L, --low-water <LOW>", "[default: 9900]"),
-        ("-D, --drop-socket <SOCKET>", "[default: standard output]"),
+        ("-I, --interface <NAME>", ""),
+        ("-H, --high-water <ALERTS>", "[default: 10000]"),
+        ("-L, --low-water <ALERTS>", "[default: 9900]"),
+        ("-D, --drop-socket <PATH>", "[default: printed]"),
         ("-q, --quiet", ""),
         ("--linktype <TYPE>", "[default: auto]"),
-        ("-A, --stats <SECONDS>", "[default: off]"),
+        ("-A, --stats <SECS>", "[default: off]"),
         ("--control <FIFO>", "[default: the first socket's path"),
-        ("--drain <SECONDS>", "[default: 5]"),
+        ("--drain <SECS>", "[default: 5]"),
         ("-v, --version", ""),
     ] {
         has(&sockserv, option, default);
@@ -55,12 +55,12 @@ fn help_names_each_option_with_both_forms_and_its_default() {
     for (option, default) in [
         ("-p, --port <PORT>", "[default: 5765]"),
         ("--listen <ADDRESS>", "[default: 127.0.0.1]"),
-        ("--db <URL>", "[default: sqlite:flop.db]"),
-        ("-H, --high-water <HIGH>", "[default: 10000]"),
-        ("-L, --low-water <LOW>", "[default: 9900]"),
-        ("-A, --stats <SECONDS>", "[default: off]"),
+        ("--db <URL>", "The default is sqlite:flop.db"),
+        ("-H, --high-water <ALERTS>", "[default: 10000]"),
+        ("-L, --low-water <ALERTS>", "[default: 9900]"),
+        ("-A, --stats <SECS>", "[default: off]"),
         ("--control <FIFO>", "[default: servsock.ctrl]"),
-        ("--drain <SECONDS>", "[default: 5]"),
+        ("--drain <SECS>", "[default: 5]"),
         ("-v, --version", ""),
     ] {
         has(&servsock, option, default);
@@ -122,8 +122,7 @@ fn long_options_of_sockserv_are_the_short_ones() {
             let site = Site::empty(Kind::Sqlite);
             let mut program = started(&site, program, &[high, "700", low, "600"]);
             site.commands("fifo", "high 1");
-            program
-                .says("HighWater 1 is not above LowWater 600; HighWater stays 700, LowWater 600");
+            program.says("HighWater 1 is below LowWater 600; HighWater stays 700, LowWater 600");
         }
         with_each_form(&["-A", "--stats"], |form| {
             let site = Site::empty(Kind::Sqlite);

@@ -203,7 +203,7 @@ fn a_signal_stops_sockserv_within_the_drain_time_also_while_servsock_is_away() {
         assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
         sockserv.says(&format!("stopping: {signal}"));
         sockserv.says("stopped: received 10 [10], sent 0 [0], dropped 0 [0], buffered 10");
-        sockserv.says("10 alerts could not be sent in the time to drain and are lost");
+        sockserv.says("10 alerts could not be sent and are dropped (sockserv stops)");
         assert!(!site.path("sockserv").exists(), "the socket is removed");
         assert!(!site.path("sockserv.ctrl").exists(), "the FIFO is removed");
     }
@@ -318,7 +318,7 @@ fn maxtry_and_waittime_end_sockserv_with_an_error_and_a_servsock_in_between_star
     let sockserv = site.sockserv();
     assert_eq!(sockserv.exits().code(), Some(1));
     sockserv.says("giving up: servsock was not reached in as many tries as -M allows");
-    sockserv.says("2 alerts could not be sent");
+    sockserv.says("2 alerts could not be sent and are dropped (servsock unreachable)");
     sockserv.says("stopped: received 12 [12], sent 10 [10], dropped 0 [0], buffered 2");
     assert!(!site.path("sockserv").exists(), "the socket is removed");
 }

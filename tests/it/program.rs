@@ -187,6 +187,20 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| state != "Z")
 }
 
+/// The process that a PID file names.
+pub(crate) fn pid_in(file: &Path) -> u32 {
+    let text = fs::read_to_string(file).expect("a PID file");
+    text.trim().parse().expect("a number")
+}
+
+/// Waits until a process that is no child of ours has ended.
+pub(crate) fn ends(pid: u32) {
+    eventually("the daemon ends", || match is_alive(pid) {
+        true => Err("it lives".to_owned()),
+        false => Ok(()),
+    });
+}
+
 fn process(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a process id"))
 }

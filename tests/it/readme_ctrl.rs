@@ -44,7 +44,7 @@ fn examples() -> Vec<Example> {
 
 /// The daemon whose FIFO a command writes to, and the command with the FIFO where it is in the test.
 fn here(command: &str) -> (&'static str, String) {
-    let (echo, fifo) = command.split_once(" > ").expect(command);
+    let (echo, fifo) = command.rsplit_once(" > ").expect(command);
     assert!(echo.starts_with("echo "), "{command}");
     let program = match fifo {
         "/tmp/snort.ctrl" => "sockserv",

@@ -5,6 +5,7 @@ use crate::serial;
 use crate::site::Site;
 use nix::sys::signal::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[test]
 fn fifty_restarts_in_a_row_lose_and_double_nothing_while_alerts_arrive() {
@@ -94,4 +95,27 @@ fn a_program_that_was_replaced_runs_afterwards_and_one_that_is_gone_keeps_the_ol
     site.ids_sends_alerts(11..=20);
     site.database_gets(1..=20);
     site.stop();
+}
+
+#[test]
+fn a_signal_to_stop_that_comes_in_the_middle_of_a_restart_stops() {
+    for round in 0..30 {
+        let site = Site::empty(BOTH[0]);
+        for (program, args) in [
+            ("sockserv", &["-s", "alerts", "-N", "s"][..]),
+            ("servsock", &["-p", "0"]),
+            ("drop", &["-s", "drops"]),
+        ] {
+            let mut running = site.run(program, program, args);
+            running.says(": ready");
+            running.signal(Signal::SIGHUP);
+            // Wherever in its restart that finds it.
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(round * 200) {
+                std::hint::spin_loop();
+            }
+            running.signal(Signal::SIGTERM);
+            assert_eq!(running.exits().code(), Some(0), "{}", running.log());
+        }
+    }
 }

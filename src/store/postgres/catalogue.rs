@@ -5,9 +5,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::parts;
 use super::super::rows::Table;
 use super::super::signatures::Limits;
+use super::super::{Settings, extensions, parts};
+use ::postgres::error::SqlState;
 use ::postgres::{Error, GenericClient};
 use std::collections::HashMap;
 
@@ -24,12 +25,15 @@ pub(super) enum Kind {
     Int4,
     Int8,
     Text(Limits),
-    /// With or without time zone: microseconds since 2000 in UTC in both.
+    /// An instant; without time zone it is in UTC.
     Time,
+    /// `event.timestamp` without time zone: what the clocks show in the zone of the settings.
+    LocalTime,
 }
 
 /// What was found in the server.
-pub(super) struct Catalogue {
+pub(super) struct Catalogue<'s> {
+    settings: &'s Settings,
     columns: HashMap<(String, String), Column>,
     ascii_only: bool,
 }
@@ -53,18 +57,23 @@ impl From<Error> for Unfit {
     }
 }
 
-impl Catalogue {
+impl<'s> Catalogue<'s> {
     /// Reads the catalogue; makes what is missing first, under a lock.
-    pub(super) fn complete(client: &mut ::postgres::Client) -> Result<Self, Unfit> {
-        let found = Catalogue::read(client)?;
-        if found.lacks_nothing() && found.view_is_current(client)? {
+    pub(super) fn complete(
+        client: &mut ::postgres::Client,
+        settings: &'s Settings,
+    ) -> Result<Self, Unfit> {
+        let found = Catalogue::read(client, settings)?;
+        if found.lacks_nothing() && found.is_marked(client)? && found.view_is_current(client)? {
             return Ok(found);
         }
         let mut transaction = client.transaction()?;
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
-        let found = Catalogue::read(&mut transaction)?;
+        let found = Catalogue::read(&mut transaction, settings)?;
         found.create_tables(&mut transaction)?;
-        let found = Catalogue::read(&mut transaction)?;
+        let found = Catalogue::read(&mut transaction, settings)?;
+        found.add_columns(&mut transaction)?;
+        let found = Catalogue::read(&mut transaction, settings)?;
         // The view would fail on a column of a strange type, with a less helpful text.
         Table::ALL
             .iter()
@@ -77,7 +86,7 @@ impl Catalogue {
     /// How the columns of a table are written.
     pub(super) fn kinds(&self, table: Table) -> Result<Vec<Kind>, Unfit> {
         table
-            .columns()
+            .columns(self.settings)
             .iter()
             .map(|column| self.kind(table.name(), column))
             .collect()
@@ -94,7 +103,7 @@ impl Catalogue {
         }
     }
 
-    fn read(client: &mut impl GenericClient) -> Result<Self, Error> {
+    fn read(client: &mut impl GenericClient, settings: &'s Settings) -> Result<Self, Error> {
         let names: Vec<&str> = parts(SCHEMA).map(|(table, _)| table).collect();
         let rows = client.query(
             "SELECT c.relname::text, a.attname::text, t.typname::text, a.atttypmod
@@ -117,6 +126,7 @@ impl Catalogue {
             .get(0);
         let ascii_only = !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII");
         Ok(Catalogue {
+            settings,
             columns,
             ascii_only,
         })
@@ -131,7 +141,24 @@ impl Catalogue {
     }
 
     fn lacks_nothing(&self) -> bool {
-        parts(SCHEMA).all(|(table, _)| self.has(table))
+        parts(SCHEMA).all(|(table, _)| self.has(table)) && self.missing_columns().next().is_none()
+    }
+
+    fn missing_columns(&self) -> impl Iterator<Item = extensions::Column> {
+        extensions::columns(self.settings)
+            .filter(|column| self.column(column.table, column.name).is_none())
+    }
+
+    fn is_marked(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
+        for mark in extensions::marks(self.settings) {
+            let unmarked: i64 = client
+                .query_one(&extensions::count_unmarked(mark), &[])?
+                .get(0);
+            if unmarked > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn kind(&self, table: &str, name: &str) -> Result<Kind, Unfit> {
@@ -151,6 +178,7 @@ impl Catalogue {
                 };
                 (Kind::Text(limits), is_text(name))
             }
+            "timestamp" if name == EVENT_TIME => (Kind::LocalTime, true),
             "timestamp" | "timestamptz" => (Kind::Time, is_time(name)),
             _ => (Kind::Time, false),
         };
@@ -182,6 +210,19 @@ impl Catalogue {
         Ok(())
     }
 
+    fn add_columns(&self, client: &mut impl GenericClient) -> Result<(), Error> {
+        for column in self.missing_columns() {
+            client.batch_execute(&column.add())?;
+            if column.name == "data_header" {
+                pack(client, column.table, column.name)?;
+            }
+        }
+        for mark in extensions::marks(self.settings) {
+            client.execute(&extensions::set_mark(mark), &[])?;
+        }
+        Ok(())
+    }
+
     fn view_is_current(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
         let comment = relation_alerts(client)?.map(|(_, comment)| comment);
         Ok(comment.as_deref() == Some(&self.view_comment()))
@@ -200,6 +241,9 @@ impl Catalogue {
             client.batch_execute("DROP VIEW alerts")?;
         }
         client.batch_execute(&self.view())?;
+        if let Some(instant) = self.instant("") {
+            index_instants(client, &instant)?;
+        }
         client.batch_execute(&format!(
             "COMMENT ON VIEW alerts IS '{}'",
             self.view_comment()
@@ -207,13 +251,19 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Times without time zone are in UTC: so we write them.
     fn view(&self) -> String {
-        let timestamp = match self.column("event", "timestamp") {
-            Some(column) if column.type_name == "timestamp" => "(e.timestamp AT TIME ZONE 'UTC')",
-            _ => "e.timestamp",
-        };
+        let timestamp = self.instant("e.");
+        let timestamp = timestamp.as_deref().unwrap_or("e.timestamp");
         VIEW.replace("{timestamp} AS", &format!("{timestamp} AS"))
+    }
+
+    /// How an instant comes out of `event.timestamp`, if that has no time zone: it is in the one we write it in.
+    fn instant(&self, prefix: &str) -> Option<String> {
+        let column = self.column("event", EVENT_TIME)?;
+        // A name has letters, digits and a few marks only; a quote is none of them.
+        let zone = self.settings.time_zone.name();
+        (column.type_name == "timestamp")
+            .then(|| format!("({prefix}timestamp AT TIME ZONE '{zone}')"))
     }
 
     /// Tells one state of the view from another.
@@ -229,7 +279,26 @@ impl Catalogue {
     }
 }
 
+/// The column of `event` that other programs know as well.
+const EVENT_TIME: &str = "timestamp";
+
 const VIEW_COMMENT: &str = "flop: one readable row per alert";
+
+/// Makes the newest alerts be found by an index in a column without time zone, too, as they are in one with. Takes its
+/// time in a large table, once for each zone. Who may not make it does without.
+fn index_instants(client: &mut impl GenericClient, instant: &str) -> Result<(), Error> {
+    let mut attempt = client.transaction()?;
+    let made = attempt.batch_execute(&format!(
+        "SET LOCAL statement_timeout = 0;
+         DROP INDEX IF EXISTS flop_instant_idx;
+         CREATE INDEX flop_instant_idx ON event ({instant})"
+    ));
+    match made {
+        Ok(()) => attempt.commit(),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => attempt.rollback(),
+        Err(error) => Err(error),
+    }
+}
 
 /// Kind and comment of what has the view's name.
 fn relation_alerts(client: &mut impl GenericClient) -> Result<Option<(String, String)>, Error> {
@@ -262,10 +331,7 @@ fn pack(client: &mut impl GenericClient, table: &str, column: &str) -> Result<()
 }
 
 fn is_time(column: &str) -> bool {
-    matches!(
-        column,
-        "timestamp" | "packet_time" | "from_time" | "to_time"
-    )
+    matches!(column, EVENT_TIME | "packet_time" | "from_time" | "to_time")
 }
 
 fn is_text(column: &str) -> bool {
@@ -273,6 +339,8 @@ fn is_text(column: &str) -> bool {
         column,
         "opt_data"
             | "data_payload"
+            | "data_header"
+            | "pcap_header"
             | "src"
             | "dst"
             | "action"

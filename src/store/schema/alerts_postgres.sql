@@ -28,7 +28,7 @@ SELECT
     coalesce(i.icmp_code, x.icmp_code)::int4 AS icmp_code,
     CASE WHEN x.cid IS NOT NULL THEN x.payload_len
         WHEN coalesce(n.encoding, 0) = 0 THEN length(d.data_payload) / 2 END::int4 AS payload_len,
-    d.data_payload::text AS payload
+    CASE WHEN x.cid IS NOT NULL THEN nullif(d.data_payload, '') ELSE d.data_payload END::text AS payload
 FROM event e
 LEFT JOIN sensor n ON n.sid = e.sid
 LEFT JOIN signature s ON s.sig_id = e.signature

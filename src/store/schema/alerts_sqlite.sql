@@ -4,7 +4,7 @@ SELECT
     e.cid AS cid,
     n.hostname AS sensor,
     coalesce(x.interface, nullif(n.interface, '')) AS interface,
-    e.timestamp AS timestamp,
+    {timestamp} AS timestamp,
     CASE WHEN s.sig_id IS NOT NULL THEN coalesce(s.sig_gid, 1) END AS gid,
     s.sig_sid AS sig_sid,
     CASE WHEN s.sig_id IS NOT NULL THEN coalesce(s.sig_rev, 0) END AS rev,
@@ -27,7 +27,7 @@ SELECT
     coalesce(i.icmp_code, x.icmp_code) AS icmp_code,
     CASE WHEN x.cid IS NOT NULL THEN x.payload_len
         WHEN coalesce(n.encoding, 0) = 0 THEN length(d.data_payload) / 2 END AS payload_len,
-    d.data_payload AS payload
+    CASE WHEN x.cid IS NOT NULL THEN nullif(d.data_payload, '') ELSE d.data_payload END AS payload
 FROM event e
 LEFT JOIN sensor n ON n.sid = e.sid
 LEFT JOIN signature s ON s.sig_id = e.signature

@@ -1,7 +1,8 @@
 -- The Snort database schema, version 107, as BASE, Snorby and barnyard2 know it, and our tables beside it.
 --
 -- Each part makes one table with its indexes and fixed rows, and is run only when the table is missing. Names and
--- types of the classic tables are those which other programs rely on: never change them.
+-- types of the classic tables are those which other programs rely on: never change them. What settings add is in
+-- `extensions.rs`.
 
 -- table schema
 CREATE TABLE schema (

@@ -1,8 +1,8 @@
 -- The Snort database schema, version 107, as BASE, Snorby and barnyard2 know it, and our tables beside it.
 --
 -- Each part makes one table with its indexes and fixed rows, and is run only when the table is missing. Names and
--- types of the classic tables are those which other programs rely on: never change them. Instants are ISO 8601 texts in
--- UTC: `2026-11-21T03:22:52.000000Z`.
+-- types of the classic tables are those which other programs rely on: never change them. What settings add is in
+-- `extensions.rs`. Instants are ISO 8601 texts in UTC: `2026-11-21T03:22:52.000000Z`.
 
 -- table schema
 CREATE TABLE schema (

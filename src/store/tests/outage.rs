@@ -7,14 +7,16 @@ use super::*;
 use std::net::TcpListener;
 
 fn check(url: &str) -> CheckError {
-    open(&Url::parse(url).unwrap()).check().unwrap_err()
+    open(&Url::parse(url).unwrap(), &Settings::default())
+        .check()
+        .unwrap_err()
 }
 
 #[test]
 fn a_server_that_goes_away_is_away_and_works_again_once_it_is_back() {
     let mut cluster = Cluster::start();
     let url = Url::parse(&cluster.create_database()).unwrap();
-    let mut store = open(&url);
+    let mut store = open(&url, &Settings::default());
     for (after_seq, how) in (0..).zip([Stop::Fast, Stop::Immediate, Stop::Kill]) {
         let stream = store.open_stream(&sensor(), STREAM, 0).unwrap();
         assert_eq!(stream.last_seq, after_seq);

@@ -6,7 +6,7 @@ use super::*;
 
 /// The tables as barnyard2's `create_postgresql` has them, as far as they matter here; and in types which old
 /// installations have: `int4` numbers, `varchar`, times without time zone. SQLite takes the same statements.
-fn classic_tables(site: &Site, number: &str, message: &str, timestamp: &str) {
+pub(super) fn classic_tables(site: &Site, number: &str, message: &str, timestamp: &str) {
     let serial = if site.is_sqlite() {
         "INTEGER"
     } else {
