@@ -252,9 +252,11 @@ impl Master {
         match workers.len() {
             0 if self.sensors.has(name) => format!("sensor \"{name}\" is not connected now"),
             0 => nobody(name),
-            1 => format!("sensor \"{name}\" is disconnected; its sockserv comes back by itself"),
+            1 => format!(
+                "sensor \"{name}\" is disconnected; its sockserv comes back by itself, at the latest with its next alert"
+            ),
             count => format!(
-                "{count} connections of sensor \"{name}\" are ended; its sockservs come back by themselves"
+                "{count} connections of sensor \"{name}\" are ended; its sockservs come back by themselves, at the latest with their next alert"
             ),
         }
     }
@@ -263,7 +265,7 @@ impl Master {
         let mut sum = self.ended;
         self.workers
             .iter()
-            .for_each(|worker| sum.add(worker.numbers));
+            .for_each(|worker| sum.add(worker.numbers()));
         sum
     }
 
@@ -513,6 +515,16 @@ impl Master {
 }
 
 impl Worker {
+    /// As the operator is to see them: what it dropped counts at once. (Should the worker end before it is committed,
+    /// the sensor sends it again: then it is not dropped.)
+    fn numbers(&self) -> Numbers {
+        let dropped = self.numbers.dropped.saturating_add(self.condition.pending);
+        Numbers {
+            dropped,
+            ..self.numbers
+        }
+    }
+
     fn tell(&self, message: &ToWorker) {
         // An error: it has ended, which its control connection tells as well.
         let _ = self.control.send(&encode(message), None);
@@ -525,7 +537,7 @@ fn live(workers: &[Worker]) -> impl Iterator<Item = Connection<'_>> {
         let (sensor, _) = worker.sensor.as_ref()?;
         Some(Connection {
             sensor,
-            numbers: worker.numbers,
+            numbers: worker.numbers(),
             condition: worker.condition,
         })
     })

@@ -65,6 +65,8 @@ pub(super) struct Condition {
     pub(super) buffered: u64,
     /// Alerts on the sensor's disk.
     pub(super) spooled: u64,
+    /// Alerts that the worker dropped and that are not committed: should it end, the sensor sends them again.
+    pub(super) pending: u64,
     /// The worker cannot reach the database.
     pub(super) database_away: bool,
 }

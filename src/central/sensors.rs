@@ -204,6 +204,7 @@ fn sums<'a>(live: impl Iterator<Item = Connection<'a>>) -> BTreeMap<(String, Str
                 .min(),
             buffered: old.buffered.saturating_add(condition.buffered),
             spooled: old.spooled.saturating_add(condition.spooled),
+            pending: old.pending.saturating_add(condition.pending),
             database_away: old.database_away || condition.database_away,
         };
     }

@@ -440,6 +440,7 @@ impl Worker {
         let Some(dropped) = intake.drop_newest() else {
             return;
         };
+        self.has_news = true;
         let gap = self.pending.replace(&dropped);
         intake.push_all(std::iter::once(gap.as_slice()));
         for chunk in dropped.chunks {
@@ -511,19 +512,8 @@ impl Worker {
     }
 
     fn numbers(&self) -> Numbers {
-        let dropped = self.numbers.dropped.saturating_add(self.pending.alerts());
         Numbers {
             buffered: self.gauge.counts().held,
-            dropped,
-            ..self.numbers
-        }
-    }
-
-    /// As `numbers`, at the end: what was dropped and not committed is not dropped, for the sensor sends it again.
-    fn last_numbers(&self) -> Numbers {
-        let held = self.gauge.counts().held;
-        Numbers {
-            buffered: held.saturating_add(self.pending.alerts()),
             ..self.numbers
         }
     }
@@ -542,6 +532,7 @@ impl Worker {
                 .buffered(self.stored)
                 .max(self.gauge.counts().held),
             spooled: self.beat.spooled(),
+            pending: self.pending.alerts(),
             database_away: self.database_away,
         }
     }
@@ -565,7 +556,11 @@ impl Worker {
         self.hear_writer();
         let in_time = !self.is_over();
         let reason = self.reason.take().unwrap_or_default();
-        let numbers = self.last_numbers();
+        let held = self.gauge.counts().held;
+        let numbers = Numbers {
+            buffered: held.saturating_add(self.pending.alerts()),
+            ..self.numbers
+        };
         self.tell_master(&FromWorker::Bye {
             reason: reason.clone(),
             numbers,

@@ -168,7 +168,11 @@ fn the_program_alert_hands_an_important_alert_on() {
     let script = site.path("hand-on");
     fs::write(&script, "#!/bin/sh\ncat >> told\n").expect("a script");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let mut reader: Program = site.run("alert", "alert", &["-s", "alerts", "--exec", "./hand-on"]);
+    let mut reader: Program = site.run(
+        "alert",
+        "alert",
+        &["-s", "alerts", "--exec", "./hand-on", "-L", "1"],
+    );
     reader.says("ready");
     let mut site = site;
     site.start_servsock_with(&["-U", "alerts"]);

@@ -84,14 +84,16 @@ fn marks_of_one_sensor_reach_its_worker_and_no_other() {
         "disconnect web1",
         "sensor \"web1\" is disconnected; its sockserv comes back by itself",
     );
-    site.servsock().says_times("sensor \"web1\" came from", 2);
+    site.servsock().says("sensor \"web1\" left after");
+    site.ids_sends_to("web1", serial::alerts(1_002..=1_002));
+    site.database.has_alerts(2_003);
     command(
         &mut site,
         "config",
         "# sensor \"web1\": HighWater 10, LowWater 5",
     );
     let lock = site.database.locked();
-    site.ids_sends_to("web1", serial::alerts(1_002..=2_001));
+    site.ids_sends_to("web1", serial::alerts(1_003..=2_002));
     sensors[0].says_times("alerts wait here", 2);
     let pushed_back = buffered(&mut site, "web1");
     assert!((10..500).contains(&pushed_back), "{pushed_back}");
@@ -107,7 +109,7 @@ fn marks_of_one_sensor_reach_its_worker_and_no_other() {
         }
     });
     drop(lock);
-    site.database.has_alerts(3_002);
+    site.database.has_alerts(3_003);
 }
 
 #[test]
@@ -115,8 +117,8 @@ fn a_disconnected_sensor_shows_the_reason_and_comes_back() {
     let mut site = Site::new(Kind::Sqlite);
     command(
         &mut site,
-        "disconnect sensor",
-        "refused: no sensor \"sensor\" has come",
+        "disconnect nobody",
+        "refused: no sensor \"nobody\" has come",
     );
     site.ids_sends_alerts(1..=10);
     site.database_gets(1..=10);
