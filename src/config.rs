@@ -448,6 +448,29 @@ pub fn number(value: &str, unit: &str, min: u64, max: u64) -> Result<u64, String
     }
 }
 
+/// A number of bytes within limits, with K, M, G or T (powers of 1024) behind it or nothing, as clap's value parser.
+///
+/// # Errors
+///
+/// A sentence that begins with the value.
+pub fn size(value: &str, min: u64, max: u64) -> Result<u64, String> {
+    const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = UNITS
+        .iter()
+        .find(|(unit, _)| value.ends_with([*unit, unit.to_ascii_lowercase()]));
+    let (digits, shift) = unit.map_or((value, 0), |(_, shift)| (&value[..value.len() - 1], *shift));
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| (min..=max).contains(bytes))
+        .ok_or_else(|| {
+            let least = min >> 20;
+            format!("{value} is no size, as 500M or 1G (at least {least}M)")
+        })
+}
+
 /// The first line of a file that holds a password. Refused when it is not its owner's alone; a group may read it where
 /// root owns it, as Debian's packages do.
 ///

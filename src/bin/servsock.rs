@@ -3,7 +3,7 @@
 //! The order of `run` is the contract with the operator, as in sockserv.
 
 use clap::CommandFactory;
-use flop::central::{Central, Inputs, Worker};
+use flop::central::{self, Central, Inputs};
 use flop::config::{self, CommandLine};
 use flop::ctrl;
 use flop::error::Error;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 
 fn run(line: CommandLine) -> Result<ExitCode, Error> {
     if line.flag("worker") {
-        Worker::inherit()?.run();
+        central::run_worker()?;
         return Ok(ExitCode::SUCCESS);
     }
     let restart = Restart::prepare()?;

@@ -4,9 +4,11 @@
 
 use super::END_SECS_MAX;
 use super::control::{MasterRequests, Request};
+use super::leftovers::Emptier;
 use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
 use super::sensors::{Connection, Sensors};
 use super::settings::{Change, Tuning};
+use super::swap::Place;
 use crate::alert::SensorName;
 use crate::clock::now_us;
 use crate::log::Limiter;
@@ -51,6 +53,8 @@ pub(super) struct Master {
     accept_again: Option<Instant>,
     accept_errors: Limiter,
     strangers_gone: Limiter,
+    /// Empties what workers left in their swaps.
+    emptier: Emptier,
 }
 
 struct Worker {
@@ -89,11 +93,14 @@ impl Master {
             accept_again: None,
             accept_errors: Limiter::default(),
             strangers_gone: Limiter::default(),
+            emptier: Emptier::default(),
         }
     }
 
     /// Serves until it is stopped; returns the final statistics.
     pub(super) fn run(mut self) -> String {
+        self.emptier.look(); // At what was left before this servsock began.
+        self.tend_leftovers();
         while !self.requests.is_stopped() {
             self.turn(true);
         }
@@ -106,6 +113,7 @@ impl Master {
         while !self.workers.is_empty() {
             self.turn(false);
         }
+        std::mem::take(&mut self.emptier).stop();
         let line = self.numbers().line(&Numbers::default());
         match self.unstored {
             0 => line,
@@ -134,6 +142,41 @@ impl Master {
         }
         self.make_room();
         self.sample();
+        if accepting {
+            self.tend_leftovers();
+        }
+    }
+
+    /// What a worker begins with.
+    fn start_message(&self) -> Start {
+        Start {
+            db: self.config.db.with_password(),
+            settings: self.tuning.general().clone(),
+            store: self.config.settings.clone(),
+            swap: self.place(),
+            drain_secs: self.config.drain.as_secs(),
+            syslog: self
+                .config
+                .daemon
+                .syslog
+                .then(|| self.config.daemon.syslog_socket.clone()),
+        }
+    }
+
+    /// Where alerts wait while the database is away.
+    fn place(&self) -> Option<Place> {
+        let dir = self.config.swap_dir.clone()?;
+        Some(Place {
+            dir,
+            max_bytes: self.config.swap_max,
+        })
+    }
+
+    /// Has what was left in swaps emptied.
+    fn tend_leftovers(&mut self) {
+        let mut emptier = std::mem::take(&mut self.emptier);
+        emptier.tend(self.config.swap_dir.as_deref(), || self.start_message());
+        self.emptier = emptier;
     }
 
     fn sample(&mut self) {
@@ -167,6 +210,8 @@ impl Master {
                 .iter()
                 .map(|worker| net::readable(&worker.control)),
         );
+        let emptier = self.emptier.fd();
+        fds.extend(emptier.iter().map(net::readable));
         if accepting {
             fds.push(net::readable(&self.listener));
         }
@@ -310,17 +355,7 @@ impl Master {
     fn start(&mut self, stream: &TcpStream, peer: SocketAddr) -> io::Result<()> {
         let (child, control) = process::start_worker()?;
         crate::debug!(Main, 1, "worker {} is started for {peer}", child.id());
-        let start = ToWorker::Start(Start {
-            db: self.config.db.with_password(),
-            settings: self.tuning.general().clone(),
-            store: self.config.settings.clone(),
-            drain_secs: self.config.drain.as_secs(),
-            syslog: self
-                .config
-                .daemon
-                .syslog
-                .then(|| self.config.daemon.syslog_socket.clone()),
-        });
+        let start = ToWorker::Start(self.start_message());
         let mut worker = Worker {
             child,
             control,
@@ -465,6 +500,7 @@ impl Master {
     }
 
     fn bury(&mut self, mut worker: Worker) {
+        self.emptier.look();
         // Its end of the control connection is closed: it has ended, or is to end now. An error: it has.
         let _ = worker.child.kill();
         let status = worker.child.wait();

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::settings::Settings;
+use super::swap::Place;
 use crate::ctrl;
 use crate::store;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub(super) struct Start {
     pub(super) settings: Settings,
     /// How alerts are stored there.
     pub(super) store: store::Settings,
+    /// Where alerts wait while the database is away, if not at their sensors.
+    pub(super) swap: Option<Place>,
     pub(super) drain_secs: u64,
     /// Where the syslog daemon listens, if lines go there.
     pub(super) syslog: Option<PathBuf>,

@@ -15,15 +15,16 @@ mod batch;
 mod beat;
 mod control;
 mod dropper;
+mod handle;
+mod leftovers;
 mod master;
 mod messages;
 mod sensors;
 mod settings;
 mod swap;
+mod swapping;
 mod worker;
 mod writer;
-
-pub use worker::Worker;
 
 use crate::crew::Crew;
 use crate::ctrl::{self, Fifo};
@@ -36,6 +37,7 @@ use crate::wake::Waker;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+use worker::Task;
 
 /// The workers get the whole drain time, and the master this much more to hear of their end.
 const END_SECS_MAX: Duration = Duration::from_secs(2);
@@ -79,6 +81,19 @@ impl Inputs {
         }
         Ok(Inputs { listener, fifo })
     }
+}
+
+/// Is a worker process: serves one sensor, or empties what other workers left on disk.
+///
+/// # Errors
+///
+/// This process was not started by servsock.
+pub fn run_worker() -> Result<(), Error> {
+    match worker::inherit()? {
+        Task::Sensor(worker) => worker.run(),
+        Task::Leftovers(leftovers) => leftovers.run()?,
+    }
+    Ok(())
 }
 
 /// The running servsock.

@@ -8,14 +8,15 @@
 #![forbid(unsafe_code)]
 
 use crate::alert::SensorName;
-use crate::buffer::Chunk;
+use crate::buffer::{CHUNK_BYTES, Chunk};
 use crate::error::Error;
 use crate::spool::{self, Appender, News, Reader, Run, Stream, Trouble};
-use crate::wire::StreamId;
+use crate::wire::{Item, Loss, StreamId, item};
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 /// In front of each sensor's directory.
 const PREFIX: &str = "servsock_swap_";
@@ -86,9 +87,19 @@ impl Swap {
         })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Items that are not in the database yet, as far as it is known here.
     pub(super) fn waiting(&self) -> u64 {
         self.reader.counts().waiting()
+    }
+
+    /// The last number that is known to be in the database.
+    pub(super) fn stored(&self) -> u64 {
+        self.reader.counts().acknowledged
     }
 
     /// The last sequence number that came here; 0 for none.
@@ -113,18 +124,27 @@ impl Swap {
     pub(super) fn put(&mut self, after: u64, chunks: &[Chunk]) -> Result<(), Trouble> {
         let mut first = after + 1;
         for chunk in chunks {
-            let end = first + u64::from(chunk.len());
-            let known = self.appender.next().saturating_sub(first);
-            if known == 0 {
-                self.appender.append(first, chunk)?;
-            } else if first + known < end {
-                let mut rest = Chunk::of(chunk.bytes().to_vec());
-                rest.skip(usize::try_from(known).unwrap_or(usize::MAX));
-                self.appender.append(first + known, &rest)?;
+            let own = without_gaps(chunk);
+            for part in own.as_deref().unwrap_or(slice::from_ref(chunk)) {
+                self.append(first, part)?;
+                first += u64::from(part.len());
             }
-            first = end;
         }
         self.appender.sync().map(|_| ())
+    }
+
+    /// Appends what is not there yet.
+    fn append(&mut self, first: u64, chunk: &Chunk) -> Result<(), Trouble> {
+        let known = self.appender.next().saturating_sub(first);
+        if known == 0 {
+            return self.appender.append(first, chunk);
+        }
+        if known >= u64::from(chunk.len()) {
+            return Ok(());
+        }
+        let mut rest = Chunk::of(chunk.bytes().to_vec());
+        rest.skip(usize::try_from(known).unwrap_or(usize::MAX));
+        self.appender.append(first + known, &rest)
     }
 
     /// The next items that the database may not have, and the number of the first. `None`: there are no more.
@@ -159,6 +179,39 @@ impl Swap {
             _ => drop(self.appender.close()),
         }
     }
+}
+
+/// On the disk each item has one number: a gap becomes a loss for each of its numbers. `None`: there is no gap.
+fn without_gaps(chunk: &Chunk) -> Option<Vec<Chunk>> {
+    let is_gap = |bytes: &[u8]| matches!(item::decode(bytes), Ok(Item::Gap(_)));
+    if !chunk.items().any(is_gap) {
+        return None;
+    }
+    let mut parts = vec![Vec::new()];
+    let mut put = |each: &dyn Fn(&mut Vec<u8>)| {
+        if parts.last().is_some_and(|part| part.len() >= CHUNK_BYTES) {
+            parts.push(Vec::new());
+        }
+        each(parts.last_mut().expect("there is one at least"));
+    };
+    for bytes in chunk.items() {
+        let Ok(Item::Gap(gap)) = item::decode(bytes) else {
+            put(&|part| part.extend_from_slice(bytes));
+            continue;
+        };
+        // Each number has lost one at least; the first says what there is beyond.
+        let beyond = gap.loss.count.saturating_sub(gap.numbers);
+        for number in 0..gap.numbers {
+            let count = 1 + if number == 0 { beyond } else { 0 };
+            let loss = Loss {
+                count,
+                ..gap.loss.clone()
+            };
+            put(&|part| item::put_loss(part, &loss));
+        }
+    }
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    Some(parts.map(Chunk::of).collect())
 }
 
 /// Removes an empty swap.
@@ -246,7 +299,7 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::item;
+    use crate::wire::Gap;
     use std::os::unix::fs::PermissionsExt;
 
     const STREAM: StreamId = StreamId([7; 16]);
@@ -269,7 +322,7 @@ mod tests {
     fn chunk(counts: std::ops::RangeInclusive<u64>) -> Chunk {
         let mut bytes = Vec::new();
         for count in counts {
-            let loss = item::Loss {
+            let loss = Loss {
                 count,
                 from_us: 1,
                 to_us: 2,
@@ -365,5 +418,37 @@ mod tests {
         ] {
             assert_eq!(sensor_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_gap_becomes_a_loss_for_each_of_its_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut swap = Swap::open(&place(&dir), &sensor("s", ""), STREAM).unwrap();
+        let mut bytes = chunk(1..=1).bytes().to_vec();
+        let gap = Gap {
+            numbers: 3000,
+            loss: Loss {
+                count: 3005,
+                from_us: 1,
+                to_us: 2,
+                reason: "HighWater".into(),
+            },
+        };
+        item::put_gap(&mut bytes, &gap);
+        bytes.extend_from_slice(chunk(7..=7).bytes());
+        swap.put(0, &[Chunk::of(bytes)]).unwrap();
+        assert_eq!(swap.last(), 3002);
+        let counts: Vec<u64> = waiting(&mut swap)
+            .iter()
+            .map(|(_, bytes)| match item::decode(bytes) {
+                Ok(Item::Loss(loss)) => loss.count,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(counts.iter().sum::<u64>(), 1 + 3005 + 7);
+        assert_eq!(
+            (counts[0], counts[1], counts[2], counts[3001]),
+            (1, 6, 1, 7)
+        );
     }
 }

@@ -4,26 +4,26 @@
 #![forbid(unsafe_code)]
 
 use super::beat::Beat;
-use super::dropper::{self, Dropper, HIGH_WATER, Overflow, Pending};
+use super::dropper::{self, HIGH_WATER, Overflow, Pending};
+use super::handle::Handle;
+use super::leftovers::Leftovers;
 use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
 use super::settings::Settings;
-use super::writer::{Ends, Event, Order, Writer};
-use crate::buffer::{self, Gauge, Intake, Water};
+use super::swap::Place;
+use super::writer::{Event, Order};
+use crate::buffer::{Gauge, Intake, Water};
 use crate::clock::now_us;
-use crate::crew::Crew;
 use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
 use crate::store::{self, Url};
-use crate::teller::Teller;
-use crate::wake::Waker;
 use crate::wire::frame::{
     Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
 };
 use crate::wire::sequence::Expected;
 use crate::wire::{DecodeError, item};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use crossbeam_channel::TryRecvError;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ const SUPERSEDED_SECS_MAX: Duration = Duration::from_secs(1);
 const CLOSE_SECS_MAX: Duration = Duration::from_secs(1);
 
 /// The process of one sensor.
-pub struct Worker {
+pub(super) struct Worker {
     control: Control,
     /// `None` once a signal came: it stays readable.
     stop_signal: Option<UnixStream>,
@@ -45,6 +45,7 @@ pub struct Worker {
     connection: Connection,
     db: Url,
     storage: store::Settings,
+    place: Option<Place>,
     drain: Duration,
     phase: Phase,
     gauge: Gauge,
@@ -58,6 +59,8 @@ pub struct Worker {
     /// The last number that is durable.
     stored: u64,
     pending: Pending,
+    /// Items in the swap that are not in the database.
+    swapped: u64,
     /// For what is dropped at HighWater; `None` once nothing more is.
     overflow: Option<Overflow>,
     /// HighWater was reached, LowWater not again yet: the connection is not read.
@@ -72,21 +75,6 @@ pub struct Worker {
     repeats: Limiter,
 }
 
-/// What the receiver has of the other threads.
-struct Handle {
-    crew: Crew,
-    orders: Sender<Order>,
-    events: Receiver<Event>,
-    /// Wakes this thread.
-    waker: Waker,
-    /// Wakes the writer.
-    writer_waker: Waker,
-    /// For the threads, until they start.
-    unstarted: Option<(Ends, Dropper)>,
-    /// The thread has ended, and all it said was heard.
-    ended: bool,
-}
-
 enum Phase {
     /// Nothing is known of the sensor.
     Handshake { until: Instant, intake: Intake },
@@ -98,21 +86,36 @@ enum Phase {
     Draining { until: Option<Instant> },
 }
 
+/// What this process has to do, as the master's first message says.
+///
+/// # Errors
+///
+/// This process was not started by a master.
+pub(super) fn inherit() -> Result<Task, Error> {
+    process::name_worker();
+    let control = Control::inherited()?;
+    let (start, connection) = receive_start(&control)?;
+    log::set_debug_levels(start.settings.debug);
+    if let Some(socket) = &start.syslog {
+        log::use_syslog(socket.clone());
+    }
+    Ok(match connection {
+        Some(connection) => Task::Sensor(Box::new(Worker::new(control, start, connection)?)),
+        None => Task::Leftovers(Leftovers::new(control, start)?),
+    })
+}
+
+/// See `inherit`.
+pub(super) enum Task {
+    /// To serve a sensor.
+    Sensor(Box<Worker>),
+    /// To empty what other workers left.
+    Leftovers(Leftovers),
+}
+
 impl Worker {
-    /// Takes over what the master sends first: the settings and the connection.
-    ///
-    /// # Errors
-    ///
-    /// This process was not started by a master.
-    pub fn inherit() -> Result<Worker, Error> {
-        process::name_worker();
-        let control = Control::inherited()?;
-        let (start, connection) = receive_start(&control)?;
+    fn new(control: Control, start: Start, connection: TcpStream) -> Result<Worker, Error> {
         let settings = start.settings;
-        log::set_debug_levels(settings.debug);
-        if let Some(socket) = start.syslog {
-            log::use_syslog(socket);
-        }
         let io = |error: std::io::Error| refused(error.to_string());
         let water = Water::new(settings.high, settings.low).map_err(refused)?;
         let (overflow, dropper) = dropper::channel();
@@ -126,6 +129,7 @@ impl Worker {
             connection: Connection::new(connection).map_err(io)?,
             db: Url::parse(&start.db).map_err(refused)?,
             storage: start.store,
+            place: start.swap,
             drain: Duration::from_secs(start.drain_secs),
             phase: Phase::Handshake {
                 until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
@@ -140,6 +144,7 @@ impl Worker {
             beat: Beat::default(),
             stored: 0,
             pending: Pending::default(),
+            swapped: 0,
             overflow: Some(overflow),
             paused: false,
             heard: now,
@@ -152,7 +157,7 @@ impl Worker {
     }
 
     /// Serves the sensor until the connection or the process has to end.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         while !self.is_finished() {
             self.wait();
             self.writer.waker.clear();
@@ -312,16 +317,24 @@ impl Worker {
                 }
                 Event::Committed(committed) => {
                     self.set_away(false);
-                    self.stored = committed.last_seq;
                     self.numbers.stored += committed.count.alerts;
                     let dropped = self.numbers.dropped.saturating_add(committed.count.lost);
                     self.numbers.dropped = dropped;
                     self.pending.committed(committed.count.in_gaps);
-                    self.connection.queue(&Frame::Ack(Ack {
+                    self.acknowledge(Ack {
                         stored: committed.last_seq,
                         first_cid: committed.first_cid,
                         last_cid: committed.last_cid,
-                    }));
+                    });
+                }
+                Event::Swapped { last_seq, waiting } => {
+                    self.swapped = waiting;
+                    self.has_news = true;
+                    self.acknowledge(Ack {
+                        stored: last_seq,
+                        first_cid: 1,
+                        last_cid: 0, // There are none yet.
+                    });
                 }
                 Event::Away => {
                     self.set_away(true);
@@ -337,6 +350,14 @@ impl Worker {
         if self.paused && self.gauge.is_low() {
             self.paused = false;
             self.heard = Instant::now(); // What it sent meanwhile was not read.
+        }
+    }
+
+    /// What comes out of the swap was acknowledged when it went in.
+    fn acknowledge(&mut self, ack: Ack) {
+        if ack.stored > self.stored {
+            self.stored = ack.stored;
+            self.connection.queue(&Frame::Ack(ack));
         }
     }
 
@@ -477,7 +498,10 @@ impl Worker {
             stream: hello.stream.to_string(),
             program: hello.program.clone(),
         });
-        self.writer.start(&self.db, &self.storage, &hello);
+        let place = self.place.clone();
+        let tells = self.settings.drop_socket.is_some();
+        self.writer
+            .start(&self.db, &self.storage, place, &hello, tells);
     }
 
     fn watch_time(&mut self) {
@@ -531,7 +555,7 @@ impl Worker {
                 .beat
                 .buffered(self.stored)
                 .max(self.gauge.counts().held),
-            spooled: self.beat.spooled(),
+            spooled: self.beat.spooled().saturating_add(self.swapped),
             pending: self.pending.alerts(),
             database_away: self.database_away,
         }
@@ -576,79 +600,23 @@ impl Worker {
     }
 }
 
-fn refused(answer: String) -> Error {
+pub(super) fn refused(answer: String) -> Error {
     Error::start("cannot start a worker", answer, "")
 }
 
-/// Waits for the master's first message, and what comes with it.
-fn receive_start(control: &Control) -> Result<(Start, TcpStream), Error> {
+/// Waits for the master's first message, and the connection that comes with it, if this is to serve a sensor.
+fn receive_start(control: &Control) -> Result<(Start, Option<TcpStream>), Error> {
     let io = |error: std::io::Error| refused(error.to_string());
     net::poll(&mut [net::readable(control)], None).map_err(io)?;
     // The message is never shown: it holds the database's password.
-    let Received::Message(message, Some(descriptor)) = control.receive().map_err(io)? else {
-        return Err(refused("no connection came from the master".to_owned()));
+    let Received::Message(message, descriptor) = control.receive().map_err(io)? else {
+        return Err(refused("nothing came from the master".to_owned()));
     };
     match serde_json::from_slice(&message) {
-        Ok(ToWorker::Start(start)) => Ok((start, process::into_tcp(descriptor))),
+        Ok(ToWorker::Start(start)) => Ok((start, descriptor.map(process::into_tcp))),
         _ => Err(refused(
             "the master's first message is not Start".to_owned(),
         )),
-    }
-}
-
-impl Handle {
-    /// The writer's side of things, the end of the buffer that it empties, and a look at it.
-    fn new(
-        water: Water,
-        overflow: Overflow,
-        dropper: Dropper,
-    ) -> std::io::Result<(Handle, Intake, Gauge)> {
-        let (receiver, waker) = (Waker::new()?, Waker::new()?);
-        let (intake, outlet, gauge) = buffer::new(water, waker.clone());
-        let (orders, order_receiver) = unbounded();
-        let (event_sender, events) = unbounded();
-        let handle = Handle {
-            crew: Crew::default(),
-            orders,
-            events,
-            waker: receiver.clone(),
-            writer_waker: waker.clone(),
-            unstarted: Some((
-                Ends {
-                    outlet,
-                    orders: order_receiver,
-                    events: event_sender,
-                    overflow,
-                    waker,
-                    receiver,
-                },
-                dropper,
-            )),
-            ended: false,
-        };
-        Ok((handle, intake, gauge))
-    }
-
-    fn order(&self, order: Order) {
-        // An error: the thread has ended.
-        let _ = self.orders.send(order);
-        self.writer_waker.wake();
-    }
-
-    fn start(&mut self, db: &Url, storage: &store::Settings, hello: &Hello) {
-        let Some((ends, dropper)) = self.unstarted.take() else {
-            return;
-        };
-        let writer = Writer::new(db, storage, hello, ends);
-        let teller = Teller::new(hello.sensor.clone());
-        let started = self
-            .crew
-            .spawn("worker-drop", move || dropper.run(teller))
-            .and_then(|()| self.crew.spawn("worker-write", move || writer.run()));
-        if let Err(error) = started {
-            // The events' sender is dropped with the thread that never was: the worker ends.
-            crate::err!("{error}");
-        }
     }
 }
 

@@ -9,6 +9,8 @@ use super::alarm::Alarm;
 use super::batch::{self, Count};
 use super::dropper::Overflow;
 use super::settings::Settings;
+use super::swap::Place;
+use super::swapping::Swapping;
 use crate::alert::SensorName;
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
@@ -22,11 +24,11 @@ use crossbeam_channel::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 /// A batch takes no more chunks from here on: enough to make the commit's cost vanish, little enough for memory.
-const BATCH_ITEMS_ENOUGH: u32 = 4_000;
-const BATCH_BYTES_ENOUGH: usize = 8 << 20;
+pub(super) const BATCH_ITEMS_ENOUGH: u32 = 4_000;
+pub(super) const BATCH_BYTES_ENOUGH: usize = 8 << 20;
 /// Pause before the second try to reach the database; doubles up to the longest.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(100);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// What the receiver tells the writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(super) enum Event {
     Opened(OpenStream),
     /// A batch is durable.
     Committed(Committed),
+    /// All up to this number is on this machine's disk, and so many items of it are not in the database.
+    Swapped { last_seq: u64, waiting: u64 },
     /// The database cannot be reached; it is tried again.
     Away,
     /// The database is reached again.
@@ -76,23 +80,39 @@ pub(super) struct Ends {
 }
 
 pub(super) struct Writer {
-    store: Box<dyn Store>,
-    sensor: SensorName,
-    stream: StreamId,
-    forgotten: u64,
-    ends: Ends,
+    pub(super) store: Box<dyn Store>,
+    pub(super) sensor: SensorName,
+    pub(super) stream: StreamId,
+    pub(super) forgotten: u64,
+    pub(super) ends: Ends,
+    /// Where swaps are, if alerts are to wait on disk while the database is away.
+    pub(super) place: Option<Place>,
+    /// The swap, while it has something.
+    pub(super) swapping: Option<Swapping>,
     alarm: Alarm,
     /// Where dropped alerts go, if it is somewhere.
     drops: Option<Drops>,
     away_since: Option<Instant>,
-    bad: Limiter,
+    pub(super) bad: Limiter,
 }
 
-/// The thread is to end, and nothing more is to be stored.
-struct Ended;
+/// Why no more is stored.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The thread is to end.
+    Ended,
+    /// The database is away, and there is a swap.
+    Away,
+}
 
 impl Writer {
-    pub(super) fn new(db: &Url, storage: &store::Settings, hello: &Hello, ends: Ends) -> Writer {
+    pub(super) fn new(
+        db: &Url,
+        storage: &store::Settings,
+        place: Option<Place>,
+        hello: &Hello,
+        ends: Ends,
+    ) -> Writer {
         Writer {
             store: store::open(db, storage),
             sensor: hello.sensor.clone(),
@@ -103,43 +123,88 @@ impl Writer {
             drops: None,
             away_since: None,
             bad: Limiter::default(),
+            place,
+            swapping: None,
         }
     }
 
+    /// Stores what the receiver puts into the buffer.
     pub(super) fn run(mut self) {
-        let receiver = self.ends.receiver.clone();
-        // Whatever the reason: the receiver sees the end of the events.
-        let _ = self.store_all();
+        let ended = self.store_all();
+        self.end(ended);
+    }
+
+    /// Stores what another worker left in the swap of this stream.
+    pub(super) fn run_leftover(mut self) {
+        let ended = self.empty_leftover();
+        self.end(ended);
+    }
+
+    /// Whatever the reason: the receiver sees the end of the events.
+    fn end(mut self, ended: Result<(), Halt>) {
+        crate::debug!(Db, 1, "the writer ends: {ended:?}");
+        if let Some(swapping) = self.swapping.take() {
+            swapping.close();
+        }
         self.alarm.tell_missed();
+        let receiver = self.ends.receiver.clone();
         drop(self);
         receiver.wake();
     }
 
-    fn store_all(&mut self) -> Result<(), Ended> {
-        let mut stream = self.open(None)?;
+    fn store_all(&mut self) -> Result<(), Halt> {
+        let mut stream = self.first_stream()?;
         self.tell(Event::Opened(stream));
-        while let Some(chunks) = self.next_chunks()? {
-            let items = batch::decode(&chunks, |error| {
-                self.tell_bad(&format!("cannot be decoded: {error}"));
-            });
-            self.store_batch(&mut stream, &items)?;
-            drop(items);
-            let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
-            self.ends.outlet.acknowledge(count);
-            chunks
-                .into_iter()
-                .for_each(|chunk| self.ends.outlet.recycle(chunk));
-            self.ends.receiver.wake();
+        if self.swapping.is_some() {
+            self.tell(Event::Away);
+        }
+        while let Some(chunks) = self.next_chunks(&mut stream)? {
+            let after = stream.last_seq;
+            if self.swapping.is_none() {
+                match self.store_chunks(&mut stream, &chunks) {
+                    Err(Halt::Away) => self.leave_database(&stream)?,
+                    stored => stored?,
+                }
+            }
+            // A part of them may be in the database already.
+            if self.swapping.is_some() {
+                self.swap_chunks(&mut stream, after, &chunks)?;
+            }
+            self.release(chunks);
         }
         Ok(())
     }
 
+    pub(super) fn store_chunks(
+        &mut self,
+        stream: &mut OpenStream,
+        chunks: &[Chunk],
+    ) -> Result<(), Halt> {
+        let items = batch::decode(chunks, |error| {
+            self.tell_bad(&format!("cannot be decoded: {error}"));
+        });
+        self.store_batch(stream, &items)
+    }
+
+    /// These chunks are safe.
+    pub(super) fn release(&mut self, chunks: Vec<Chunk>) {
+        let count = chunks.iter().map(|chunk| u64::from(chunk.len())).sum();
+        self.ends.outlet.acknowledge(count);
+        chunks
+            .into_iter()
+            .for_each(|chunk| self.ends.outlet.recycle(chunk));
+        self.ends.receiver.wake();
+    }
+
     /// All that is there, up to a limit; waits when nothing is. `None`: nothing will come any more.
-    fn next_chunks(&mut self) -> Result<Option<Vec<Chunk>>, Ended> {
+    fn next_chunks(&mut self, stream: &mut OpenStream) -> Result<Option<Vec<Chunk>>, Halt> {
         let (mut chunks, mut items, mut bytes) = (Vec::new(), 0, 0);
         loop {
             self.ends.waker.clear();
             self.check_orders()?;
+            if chunks.is_empty() {
+                self.try_database(stream)?;
+            }
             match self.ends.outlet.take() {
                 Taken::Chunk(chunk) => {
                     items += chunk.len();
@@ -160,20 +225,22 @@ impl Writer {
         }
     }
 
-    /// Waits until something comes, or the alert socket should be tried again.
+    /// Waits until something comes, or the alert socket or the database should be tried again.
     fn rest(&mut self) {
         let due = self.alarm.due();
-        let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let database = self.swapping.as_ref().map(Swapping::due);
+        let wait = due.into_iter().chain(database).min();
+        let wait = wait.map(|due| due.saturating_duration_since(Instant::now()));
         let _ = net::poll(&mut [net::readable(&self.ends.waker)], wait);
         if due.is_some_and(|due| due <= Instant::now()) {
             self.alarm.tell_missed();
         }
     }
 
-    fn check_orders(&mut self) -> Result<(), Ended> {
+    pub(super) fn check_orders(&mut self) -> Result<(), Halt> {
         while let Ok(order) = self.ends.orders.try_recv() {
             match order {
-                Order::Discard => return Err(Ended),
+                Order::Discard => return Err(Halt::Ended),
                 Order::Settings(settings) => {
                     self.alarm.set(settings.alert_socket(), settings.priority);
                     self.drops = settings.drops();
@@ -183,14 +250,15 @@ impl Writer {
         Ok(())
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         // An error: the process is ending.
         let _ = self.ends.events.send(event);
         self.ends.receiver.wake();
     }
 
-    /// Opens the stream, however long it takes. `last`: what this worker had when it lost the database.
-    fn open(&mut self, last: Option<&OpenStream>) -> Result<OpenStream, Ended> {
+    /// Opens the stream, however long it takes, unless there is a swap. `last`: what this worker had when it lost the
+    /// database.
+    pub(super) fn open(&mut self, last: Option<&OpenStream>) -> Result<OpenStream, Halt> {
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
         loop {
@@ -215,17 +283,26 @@ impl Writer {
                     self.tell_away(&text, began)
                 }
             }
+            self.mind_swap()?;
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
         }
     }
 
-    fn fenced(&self, text: String) -> Ended {
-        self.tell(Event::Fenced(text));
-        Ended
+    /// Where there is a swap, nobody waits for the database.
+    fn mind_swap(&self) -> Result<(), Halt> {
+        match self.place {
+            Some(_) => Err(Halt::Away),
+            None => Ok(()),
+        }
     }
 
-    fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
+    pub(super) fn fenced(&self, text: String) -> Halt {
+        self.tell(Event::Fenced(text));
+        Halt::Ended
+    }
+
+    pub(super) fn pause(&mut self, pause: Duration) -> Result<(), Halt> {
         let until = Instant::now() + pause;
         loop {
             self.check_orders()?;
@@ -239,7 +316,7 @@ impl Writer {
     }
 
     /// `began` is when the first try was made that failed: a locked database takes its time to say so.
-    fn tell_away(&mut self, text: &str, began: Instant) {
+    pub(super) fn tell_away(&mut self, text: &str, began: Instant) {
         if self.away_since.is_none() {
             self.away_since = Some(began);
             crate::warning!(
@@ -250,7 +327,7 @@ impl Writer {
         }
     }
 
-    fn tell_back(&mut self) {
+    pub(super) fn tell_back(&mut self) {
         if let Some(since) = self.away_since.take() {
             crate::notice!(
                 "sensor \"{}\": the database takes alerts again, after {} s",
@@ -262,7 +339,7 @@ impl Writer {
     }
 
     /// Stores the items, in one transaction or, when one of them is bad, in as many as that takes.
-    fn store_batch(&mut self, stream: &mut OpenStream, items: &[Item<'_>]) -> Result<(), Ended> {
+    fn store_batch(&mut self, stream: &mut OpenStream, items: &[Item<'_>]) -> Result<(), Halt> {
         let after_seq = stream.last_seq;
         let batch = Batch { after_seq, items };
         let last_seq = batch.last_seq();
@@ -297,6 +374,7 @@ impl Writer {
                     self.tell_away(&text, began)
                 }
             }
+            self.mind_swap()?;
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
             // Was it committed, and only the answer lost?
@@ -321,7 +399,7 @@ impl Writer {
         stream: &mut OpenStream,
         items: &[Item<'_>],
         why: &str,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), Halt> {
         if let [bad] = items {
             self.tell_bad(&format!(
                 "({}) is refused by the database: {why}",

@@ -5,9 +5,10 @@
 use super::database::{DATABASE_KEYWORDS, DatabaseOptions};
 use super::{CONTROL, Instead, PORT, SHARED_KEYWORDS, Server, Shared, check_socket_path};
 use crate::buffer::Water;
-use crate::config::{self, InForce, Keyword, number};
+use crate::config::{self, InForce, Keyword, number, size};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
+use crate::spool::MAX_BYTES_LEAST;
 use crate::store::{Settings, Url};
 use clap::Parser;
 use std::path::PathBuf;
@@ -55,6 +56,10 @@ pub struct Servsock {
     /// anything newer. Without -W the sensors keep it.
     #[arg(short = 'W', long, value_name = "DIR", help_heading = "Buffer")]
     swap_dir: Option<PathBuf>,
+    /// Bytes that may wait there for each sensor, as 500M or 1G
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = swap_size)]
+    #[arg(help_heading = "Buffer", hide_short_help = true)]
+    swap_max: u64,
     /// Gets the important alerts once they are stored
     ///
     /// A unix datagram socket of another program, as alert: after COMMIT it gets a JSON record of each alert of the
@@ -86,12 +91,13 @@ pub struct Servsock {
     daemon: DaemonOptions,
 }
 
-const OWN_KEYWORDS: [Keyword; 8] = [
+const OWN_KEYWORDS: [Keyword; 9] = [
     Keyword::new("Port", "port"),
     Keyword::new("Listen", "listen"),
     Keyword::new("DropSocket", "drop_socket"),
     Keyword::new("Quiet", "quiet"),
     Keyword::new("SwapDir", "swap_dir"),
+    Keyword::new("SwapMax", "swap_max"),
     Keyword::new("AlertSocket", "alert_socket"),
     Keyword::new("UnixPriority", "priority"),
     Keyword::new("Control", "control"),
@@ -129,6 +135,8 @@ pub struct CentralConfig {
     pub drop_socket: Option<PathBuf>,
     /// Where alerts wait while the database is away.
     pub swap_dir: Option<PathBuf>,
+    /// Bytes that may wait there for each stream.
+    pub swap_max: u64,
     /// Who gets the important alerts.
     pub alert_socket: Option<PathBuf>,
     /// Which alerts are important: those of this priority, and of more important ones.
@@ -167,6 +175,7 @@ impl Servsock {
             quiet: options.quiet,
             drop_socket: options.drop_socket,
             swap_dir: options.swap_dir,
+            swap_max: options.swap_max,
             alert_socket: options.alert_socket,
             priority: options.priority,
             stats_every: options.shared.stats_every(),
@@ -186,6 +195,10 @@ impl Servsock {
     pub fn control_path(&self) -> PathBuf {
         self.control.clone()
     }
+}
+
+fn swap_size(value: &str) -> Result<u64, String> {
+    size(value, MAX_BYTES_LEAST, i64::MAX as u64)
 }
 
 /// A TCP port, or 0.

@@ -33,6 +33,7 @@ mod report;
 mod restart;
 mod serial;
 mod site;
+mod swap;
 mod syslog;
 mod tables;
 mod takeover;
