@@ -20,6 +20,7 @@ mod database;
 mod drops;
 mod listener;
 mod losses;
+mod lossy;
 mod options;
 mod outage;
 mod pipeline;
