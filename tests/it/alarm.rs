@@ -1,10 +1,12 @@
 //! servsock -U and -M: important alerts, once they are stored, to another program.
 
+mod lossy;
+
 use crate::database::{BOTH, Kind};
-use crate::lossy::Lossy;
 use crate::program::{Program, eventually};
 use crate::serial;
 use crate::site::Site;
+use lossy::Lossy;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

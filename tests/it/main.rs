@@ -20,7 +20,6 @@ mod database;
 mod drops;
 mod listener;
 mod losses;
-mod lossy;
 mod options;
 mod outage;
 mod pipeline;
