@@ -1,9 +1,12 @@
 //! servsock -U and -M: important alerts, once they are stored, to another program.
 
+mod lossy;
+
 use crate::database::{BOTH, Kind};
 use crate::program::{Program, eventually};
 use crate::serial;
 use crate::site::Site;
+use lossy::Lossy;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -157,6 +160,30 @@ fn while_the_database_is_away_nothing_is_told_and_afterwards_each_once() {
         }
     }
     assert!(cids.is_sorted() && cids[0] >= 2, "{cids:?}");
+    site.stop();
+    reader.has_nothing_more();
+}
+
+#[test]
+fn an_alert_whose_commit_was_not_answered_is_told_once_and_stored_once() {
+    let mut site = Site::empty(Kind::Postgres);
+    let reader = Reader::new(&site);
+    let lossy = Lossy::new(&site.database, site.folder());
+    site.database = lossy.database.clone();
+    site.start_servsock_with(&["-U", "alerts"]);
+    site.start_sockserv();
+    site.ids_sends([alert(1, 1)]);
+    assert_eq!(reader.gets()["cid"], 1);
+    lossy.loses_the_next_answer();
+    site.ids_sends([alert(2, 1)]);
+    let record = reader.gets();
+    assert!(lossy.has_lost_it());
+    assert_eq!(record["src"], "10.0.0.2");
+    assert_eq!(record["sensor_sid"], 1);
+    assert_eq!(record.get("cid"), None, "only the answer had it");
+    site.ids_sends([alert(3, 1)]);
+    assert_eq!(reader.gets()["cid"], 3);
+    site.database_gets(1..=3);
     site.stop();
     reader.has_nothing_more();
 }

@@ -231,7 +231,7 @@ fn a_heartbeat_tells_when_the_ids_was_heard_by_servsocks_clock() {
         oldest_us: 0,
     }));
     eventually("servsock's report says so", || {
-        let report = report(&mut site);
+        let report = report(&site);
         let state = &report.sensors[0];
         assert_eq!((state.name.as_str(), &state.down), ("sensor", &None));
         assert!(state.address.starts_with("127.0.0.1:"), "{}", state.address);
@@ -243,16 +243,12 @@ fn a_heartbeat_tells_when_the_ids_was_heard_by_servsocks_clock() {
 }
 
 /// What servsock says of all sensors.
-fn report(site: &mut Site) -> Report {
-    let begin = "servsock: {\"program\":\"servsock\"";
-    let before = site.servsock().lines_with(begin);
-    site.commands("servsock.ctrl", "sensors");
-    site.servsock().says_times(begin, before + 1);
-    let log = site.servsock().log();
-    let line = log
-        .lines()
-        .rfind(|line| line.starts_with(begin))
-        .expect("it was seen");
-    let json = line.strip_prefix("servsock: ").expect("it begins so");
-    serde_json::from_str(json).expect("a report")
+fn report(site: &Site) -> Report {
+    let log = site.path("status.log");
+    let _ = std::fs::remove_file(&log);
+    let args = ["--status", "--json", "--control", "servsock.ctrl"];
+    let mut asked = site.run("servsock", "status", &args);
+    asked.exits();
+    let text = asked.log();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
