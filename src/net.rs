@@ -5,12 +5,14 @@
 use crate::wake::Waker;
 use crate::wire::DecodeError;
 use crate::wire::frame::{self, Frame, HEADER_BYTES, Header};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What is read at once at most, and the step in which the input grows: a length that is announced takes no memory
@@ -259,6 +261,63 @@ fn is_later(error: &io::Error) -> bool {
     )
 }
 
+/// Names -> addresses. getaddrinfo(3) cannot be interrupted, and takes minutes where no name server answers: so a thread
+/// of its own asks. At most one: while it hangs, the next question of the same name waits for its answer.
+#[derive(Default)]
+pub struct Lookup {
+    pending: Option<(String, Receiver<Addresses>)>,
+}
+
+type Addresses = io::Result<Vec<SocketAddr>>;
+
+impl Lookup {
+    fn addresses(
+        &mut self,
+        host: &str,
+        port: u16,
+        waker: &Waker,
+        deadline: &impl Fn() -> Option<Instant>,
+    ) -> Addresses {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let pending = self.pending.take().filter(|(name, _)| name == host);
+        let (name, answer) = match pending {
+            Some(pending) => pending,
+            None => (host.to_owned(), ask(host, port, waker)?),
+        };
+        loop {
+            waker.clear();
+            match answer.try_recv() {
+                Ok(addresses) => return addresses,
+                Err(TryRecvError::Disconnected) => return Err(io::ErrorKind::Other.into()),
+                Err(TryRecvError::Empty) => {}
+            }
+            let now = Instant::now();
+            let left = deadline().map(|deadline| deadline.saturating_duration_since(now));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.pending = Some((name, answer));
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            poll(&mut [readable(waker)], left)?;
+        }
+    }
+}
+
+fn ask(host: &str, port: u16, waker: &Waker) -> io::Result<Receiver<Addresses>> {
+    let (send, answer) = bounded(1);
+    let (host, waker) = (host.to_owned(), waker.clone());
+    thread::Builder::new()
+        .name("net-lookup".to_owned())
+        .spawn(move || {
+            let addresses = (host.as_str(), port).to_socket_addrs();
+            // An error: nobody waits for it any more.
+            let _ = send.send(addresses.map(Iterator::collect));
+            waker.wake();
+        })?;
+    Ok(answer)
+}
+
 /// Connects to the first address of `host` that answers. `deadline` is asked whenever `waker` wakes.
 ///
 /// # Errors
@@ -267,11 +326,12 @@ fn is_later(error: &io::Error) -> bool {
 pub fn connect(
     host: &str,
     port: u16,
+    lookup: &mut Lookup,
     waker: &Waker,
     deadline: impl Fn() -> Option<Instant>,
 ) -> io::Result<Connection> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in lookup.addresses(host, port, waker, &deadline)? {
         match connect_to(address, waker, &deadline) {
             Ok(stream) => return Connection::new(stream),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),

@@ -68,6 +68,8 @@ pub(super) struct Worker {
     heard: Instant,
     heartbeat_due: Instant,
     database_away: bool,
+    /// Although the database is away: there is a swap.
+    takes_all_the_same: bool,
     /// Why the connection ended, once it did.
     reason: Option<String>,
     /// Its name, once it has said HELLO.
@@ -150,6 +152,7 @@ impl Worker {
             heard: now,
             heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
             database_away: false,
+            takes_all_the_same: false,
             reason: None,
             sensor: String::new(),
             repeats: Limiter::default(),
@@ -300,7 +303,7 @@ impl Worker {
             };
             match event {
                 Event::Opened(stream) => {
-                    self.set_away(false);
+                    self.set_away(stream.sid == 0);
                     self.stored = stream.last_seq;
                     self.connection.queue(&Frame::Welcome(Welcome {
                         stored: stream.last_seq,
@@ -340,7 +343,12 @@ impl Worker {
                     self.set_away(true);
                     self.heartbeat_due = Instant::now();
                 }
+                Event::AwayWithSwap => {
+                    self.set_away(true);
+                    self.takes_all_the_same = true;
+                }
                 Event::Back => {
+                    self.takes_all_the_same = false;
                     self.set_away(false);
                     self.heartbeat_due = Instant::now();
                 }
@@ -529,7 +537,7 @@ impl Worker {
             self.heartbeat_due = now + Duration::from_secs(HEARTBEAT_SECS);
             if matches!(self.phase, Phase::Opening { .. } | Phase::Streaming { .. }) {
                 self.connection.queue(&Frame::State {
-                    database_away: self.database_away,
+                    database_away: self.database_away && !self.takes_all_the_same,
                 });
             }
         }

@@ -50,6 +50,8 @@ pub(super) enum Event {
     Swapped { last_seq: u64, waiting: u64 },
     /// The database cannot be reached; it is tried again.
     Away,
+    /// The same, but alerts are taken: they wait on disk.
+    AwayWithSwap,
     /// The database is reached again.
     Back,
     /// Another worker has taken the stream over.
@@ -155,9 +157,6 @@ impl Writer {
     fn store_all(&mut self) -> Result<(), Halt> {
         let mut stream = self.first_stream()?;
         self.tell(Event::Opened(stream));
-        if self.swapping.is_some() {
-            self.tell(Event::Away);
-        }
         while let Some(chunks) = self.next_chunks(&mut stream)? {
             let after = stream.last_seq;
             if self.swapping.is_none() {
@@ -323,7 +322,10 @@ impl Writer {
                 "sensor \"{}\": {text}; trying again, the alerts wait",
                 self.sensor.name
             );
-            self.tell(Event::Away);
+            self.tell(match self.place {
+                Some(_) => Event::AwayWithSwap,
+                None => Event::Away,
+            });
         }
     }
 

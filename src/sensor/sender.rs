@@ -12,7 +12,7 @@ use super::tuning::Tuning;
 use crate::alert::SensorName;
 use crate::clock::now_us;
 use crate::error::Error;
-use crate::net::{self, Connection, Lost};
+use crate::net::{self, Connection, Lookup, Lost};
 use crate::options::{SensorConfig, Server};
 use crate::process::Cause;
 use crate::wake::Waker;
@@ -84,6 +84,9 @@ pub(super) struct Sender {
     retry: Duration,
     /// Tries since the last WELCOME.
     tries: u64,
+    /// A try to connect had its WELCOME: the end of that connection is no failed try.
+    was_welcome: bool,
+    lookup: Lookup,
     /// Hears that it gives up.
     asked: crossbeam_channel::Sender<Cause>,
 }
@@ -125,6 +128,8 @@ impl Sender {
             told_away: false,
             retry: RETRY_FIRST,
             tries: 0,
+            was_welcome: false,
+            lookup: Lookup::default(),
             asked,
         }
     }
@@ -136,7 +141,7 @@ impl Sender {
                 Ended::Stopped => break,
                 Ended::Lost(reason) => {
                     self.tell_lost(&reason);
-                    if self.gives_up() {
+                    if !self.was_welcome && self.gives_up() {
                         break;
                     }
                 }
@@ -279,12 +284,15 @@ impl Sender {
             self.server,
             self.stream
         );
+        self.was_welcome = false;
         // A wish for another connection ends this try.
-        let until = || match self.is_unwanted() {
+        let (tuning, wanted, deadline) = (&self.tuning, self.wanted, &self.deadline);
+        let until = || match tuning.wanted() != wanted {
             true => Some(Instant::now()),
-            false => self.deadline.get(),
+            false => deadline.get(),
         };
-        let connection = net::connect(&self.server.host, self.server.port, &self.waker, until);
+        let Server { host, port } = &self.server;
+        let connection = net::connect(host, *port, &mut self.lookup, &self.waker, until);
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -402,6 +410,7 @@ impl Sender {
                     line.welcome = Some(welcome);
                     self.retry = RETRY_FIRST;
                     self.tries = 0;
+                    self.was_welcome = true;
                     self.tell_connected(&welcome);
                 }
                 Frame::Ack(ack) if line.welcome.is_some() => {
@@ -445,18 +454,16 @@ impl Sender {
     fn tell_connected(&mut self, welcome: &Welcome) {
         self.status.shared.line.up();
         self.tell_database(false);
+        // 0: servsock's database is away, and has not said yet; the alerts wait on servsock's disk.
+        let sid = match welcome.sid {
+            0 => String::new(),
+            sid => format!(", as sid {sid}"),
+        };
         match self.lost.take() {
-            None => {
-                crate::notice!(
-                    "connected to servsock at {}, as sid {}",
-                    self.server,
-                    welcome.sid
-                )
-            }
+            None => crate::notice!("connected to servsock at {}{sid}", self.server),
             Some((since, ..)) => crate::notice!(
-                "connected to servsock at {}, as sid {}, after {} s without; {} alerts were dropped since start",
+                "connected to servsock at {}{sid}, after {} s without; {} alerts were dropped since start",
                 self.server,
-                welcome.sid,
                 since.elapsed().as_secs(),
                 self.status.gauge.counts().dropped
             ),
@@ -464,11 +471,8 @@ impl Sender {
     }
 
     fn tell_stored(&mut self, line: &Line, ack: &Ack) {
-        if let (false, Some(welcome), true) = (
-            self.told_stored,
-            line.welcome,
-            ack.first_cid <= ack.last_cid,
-        ) {
+        let is_first = !self.told_stored && ack.first_cid <= ack.last_cid;
+        if let Some(welcome) = line.welcome.filter(|welcome| is_first && welcome.sid > 0) {
             self.told_stored = true;
             crate::notice!(
                 "the first alert is in the database: sid {}, cid {}",

@@ -253,6 +253,26 @@ fn what_is_buffered_when_sockserv_stops_is_sent_while_the_drain_time_lasts() {
 }
 
 #[test]
+fn with_one_try_a_servsock_that_restarts_is_no_failed_try() {
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_servsock();
+    site.start_sockserv_with(&["-M", "1"]);
+    site.ids_sends_alerts(1..=10);
+    site.database_gets(1..=10);
+    site.servsock().signal(Signal::SIGHUP);
+    site.servsock().says_times("servsock: ready", 2);
+    site.sockserv().says("it said: servsock stops");
+    site.ids_sends_alerts(11..=20);
+    site.database_gets(1..=20);
+    // The next servsock is not there: that is one.
+    site.servsock().signal(Signal::SIGTERM);
+    site.servsock().exits();
+    site.ids_sends_alerts(21..=21);
+    assert_eq!(site.sockserv().exits().code(), Some(1));
+    site.sockserv().says("giving up");
+}
+
+#[test]
 fn above_high_water_the_newest_are_dropped_counted_and_told() {
     for kind in BOTH {
         let mut site = Site::empty(kind);
