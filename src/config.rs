@@ -249,7 +249,8 @@ impl<P> InForce<P> {
         }
     }
 
-    /// The configuration in force, as a file that can be read again. `computed` has the values of options which the
+    /// The configuration in force, as a file that can be read again. A secret is not shown, unless `computed` has
+    /// something else for it. `computed` has the values of options which the
     /// program works out where they are not given.
     pub fn dump(&self, table: &[Keyword], computed: &[(&str, String)]) -> String {
         let mut text = String::new();
@@ -261,7 +262,8 @@ impl<P> InForce<P> {
                 }
                 false => self.values(keyword.option, computed),
             };
-            let _ = match (values.as_slice(), keyword.secret) {
+            let is_shown = computed.iter().any(|(option, _)| *option == keyword.option);
+            let _ = match (values.as_slice(), keyword.secret && !is_shown) {
                 ([], _) => writeln!(text, "# {}:", keyword.name),
                 (_, true) => writeln!(text, "# {}: (set, and not shown)", keyword.name),
                 (values, false) => values

@@ -23,15 +23,15 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     }
     let restart = Restart::prepare()?;
     let in_force = line.with_file::<Servsock>(SERVSOCK_KEYWORDS)?;
-    if in_force.options.instead.dump {
-        return config::print(&in_force.dump(SERVSOCK_KEYWORDS, &[]));
-    }
     let instead = in_force.options.instead.clone();
     if instead.status {
         let fifo = in_force.options.control_from_here();
         return Ok(ctrl::print_status(&fifo, instead.json));
     }
     let config = Servsock::validate(&in_force)?;
+    if instead.dump {
+        return config::print(&config.dump);
+    }
     if instead.test {
         return Ok(preflight::tell(preflight::servsock(
             &config,

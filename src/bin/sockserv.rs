@@ -20,15 +20,15 @@ fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let restart = Restart::prepare()?;
     let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
-    if in_force.options.instead.dump {
-        return config::print(&in_force.dump(SOCKSERV_KEYWORDS, &[]));
-    }
     let instead = in_force.options.instead.clone();
     if instead.status {
         let fifo = in_force.options.control_from_here();
         return Ok(ctrl::print_status(&fifo, instead.json));
     }
     let config = Sockserv::validate(&in_force, process::host_name)?;
+    if instead.dump {
+        return config::print(&config.dump);
+    }
     if instead.test {
         return Ok(preflight::tell(preflight::sockserv(
             &config,

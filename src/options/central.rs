@@ -164,12 +164,12 @@ impl Servsock {
         for path in options.drop_socket.iter().chain(&options.alert_socket) {
             check_socket_path(path)?;
         }
+        let db = options.database.url(in_force)?;
         Ok(CentralConfig {
             listen: Server {
                 host: options.listen,
                 port: options.port,
             },
-            db: options.database.url(in_force)?,
             settings: options.database.settings(in_force)?,
             water: options.shared.water(in_force)?,
             quiet: options.quiet,
@@ -182,7 +182,8 @@ impl Servsock {
             control: options.control,
             drain: options.shared.drain(),
             daemon: options.daemon.validate()?,
-            dump: in_force.dump(SERVSOCK_KEYWORDS, &[]),
+            dump: in_force.dump(SERVSOCK_KEYWORDS, &options.database.computed(&db)),
+            db,
         })
     }
 

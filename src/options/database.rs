@@ -138,6 +138,14 @@ impl DatabaseOptions {
         Ok(url)
     }
 
+    /// What a dump says of the database as a whole, where it was not named by its parts and holds no password.
+    pub(super) fn computed(&self, url: &Url) -> Vec<(&'static str, String)> {
+        match self.parts_given().is_empty() && !url.has_password() {
+            true => vec![("db", url.to_string())],
+            false => Vec::new(),
+        }
+    }
+
     /// How alerts are stored there.
     ///
     /// # Errors
@@ -200,7 +208,11 @@ impl DatabaseOptions {
 
     /// A password in a file that others can read is refused, and one in the argument list is warned of.
     fn find_password(&self, url: &mut Url, in_force: &InForce<Servsock>) -> Result<(), Error> {
-        let option = match (url.has_password(), &self.db_password) {
+        let given = self
+            .db_password
+            .as_ref()
+            .filter(|password| !password.is_empty());
+        let option = match (url.has_password(), given) {
             (true, _) => "db",
             (false, Some(password)) => {
                 url.set_password(password.clone());

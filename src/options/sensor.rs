@@ -213,6 +213,10 @@ impl Sockserv {
         };
         check("sensor_name", "sensor name (-N)", &name, 1)?;
         check("interface", "interface (-I)", &options.interface, 0)?;
+        let computed = [
+            ("sensor_name", name.clone()),
+            ("control", control.display().to_string()),
+        ];
         Ok(SensorConfig {
             sockets: options.sockets,
             server: Server {
@@ -238,7 +242,7 @@ impl Sockserv {
             control,
             drain: options.shared.drain(),
             daemon: options.daemon.validate()?,
-            dump: in_force.dump(SOCKSERV_KEYWORDS, &[]),
+            dump: in_force.dump(SOCKSERV_KEYWORDS, &computed),
         })
     }
 

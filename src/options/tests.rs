@@ -249,3 +249,46 @@ fn what_flop_calls_full_payload_reference_encoding_trust_and_time_zone() {
         assert!(error.contains(sentence), "{args:?} {file}: {error}");
     }
 }
+
+/// After the keywords that FLoP's manual page lists.
+#[test]
+fn an_old_servsock_conf_runs_as_it_is() {
+    let file = "# servsock.conf\nDBuser = snort\nDBpassword = ''\nDBname: \"snort\"\nDBtype: Postgres\n\
+                DBencoding = hex\nDBTrust = 1\nUnixPriority = 2 # and 1\nFullPayload = 1\nReference = 1\n\
+                TimeZone = UTC\nDaemonMode = 0\nDaemonDir = /\nUmask = 027\nSyslog = 1\nHighWater = 20000\n\
+                LowWater = 19900\nPort = 1234\nAlertSocket = /tmp/alert\nSwapDir = /tmp";
+    let config = servsock(&[], file).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        config.db.to_string(),
+        "postgresql://snort@/snort?host=/var/run/postgresql"
+    );
+    assert!(!config.db.has_password(), "an empty one is none");
+    assert_eq!((config.priority, config.listen.port), (2, 1234));
+    assert!(config.settings.full_payload && config.settings.reference && config.settings.trust);
+    assert_eq!((config.water.high(), config.water.low()), (20_000, 19_900));
+}
+
+#[test]
+fn a_dump_is_a_file_that_gives_the_same_dump_and_never_shows_a_password() {
+    for file in [
+        "",
+        "DB: sqlite:/tmp/x.db\nHighWater: 20000",
+        "DBname: b\nDBserver: h\nDBTrust: yes\nTimeZone: Europe/Berlin",
+    ] {
+        let dump = servsock(&[], file).unwrap().dump;
+        assert_eq!(servsock(&[], &dump).unwrap().dump, dump, "{file}");
+    }
+    let dump = sockserv_with(&["-N", "s"], "").unwrap().dump;
+    assert!(
+        dump.contains("SensorName: s\n") && dump.contains("Control: /tmp/snort.ctrl\n"),
+        "{dump}"
+    );
+    assert_eq!(sockserv_with(&[], &dump).unwrap().dump, dump);
+    for args in [
+        ["--db", "postgresql://u:sesame@h/d"],
+        ["--db-password", "sesame"],
+    ] {
+        let dump = servsock(&args, "").unwrap().dump;
+        assert!(!dump.contains("sesame"), "{dump}");
+    }
+}
