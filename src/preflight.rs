@@ -17,6 +17,15 @@ pub use sensor::sockserv;
 
 use std::process::ExitCode;
 
+/// Whether files can be made in a directory.
+///
+/// # Errors
+///
+/// The part of a sentence that says why not.
+pub fn can_make_files(directory: &std::path::Path) -> Result<(), String> {
+    paths::can_make_files(directory)
+}
+
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {

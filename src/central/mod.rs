@@ -31,6 +31,7 @@ use crate::ctrl::{self, Fifo};
 use crate::error::Error;
 use crate::net;
 use crate::options::CentralConfig;
+use crate::preflight;
 use crate::process::{Cause, Pulse, Signals};
 use crate::store;
 use crate::wake::Waker;
@@ -69,6 +70,10 @@ impl Inputs {
             };
             Error::start(format!("cannot listen on {}", config.listen), error, advice)
         })?;
+        if let Some(dir) = &config.swap_dir {
+            let tried = || format!("cannot keep alerts in {} (-W)", dir.display());
+            preflight::can_make_files(dir).map_err(|answer| Error::start(tried(), answer, ""))?;
+        }
         let fifo = Fifo::create(&config.control)?;
         match store::open(&config.db, &config.settings).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
@@ -76,7 +81,11 @@ impl Inputs {
                 return Err(Error::start("the database cannot be used", error, ""));
             }
             Err(store::CheckError::Away(error)) => crate::warning!(
-                "{error}; the sensors keep their alerts until the database is there"
+                "{error}; {} until the database is there",
+                match config.swap_dir {
+                    Some(_) => "alerts wait on disk",
+                    None => "the sensors keep their alerts",
+                }
             ),
         }
         Ok(Inputs { listener, fifo })

@@ -27,7 +27,7 @@ pub(super) fn directory(what: &str, path: &Path) -> Finding {
     }
 }
 
-fn can_make_files(path: &Path) -> Result<(), String> {
+pub(super) fn can_make_files(path: &Path) -> Result<(), String> {
     let directory = fs::metadata(path)
         .map_err(|error| format!("{error}; it must exist and be writable for this user"))?;
     if !directory.is_dir() {

@@ -156,3 +156,14 @@ fn sockservs_restarts_and_servsocks_find_the_swap_again() {
     serial::are_stored(&site.database, "sensor", 1..=300);
     is_empty(&site);
 }
+
+#[test]
+fn a_swap_that_cannot_be_used_refuses_the_start() {
+    let site = Site::empty(Kind::Sqlite);
+    fs::write(site.path("file"), "").expect("a file");
+    for (dir, why) in [("absent", "No such file"), ("file", "it is no directory")] {
+        let mut servsock = site.run("servsock", dir, &["-p", "0", "-W", dir]);
+        assert_eq!(servsock.exits().code(), Some(1));
+        servsock.says(&format!("cannot keep alerts in {dir} (-W): {why}"));
+    }
+}
