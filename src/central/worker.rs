@@ -103,7 +103,7 @@ pub(super) fn inherit() -> Result<Task, Error> {
     }
     Ok(match connection {
         Some(connection) => Task::Sensor(Box::new(Worker::new(control, start, connection)?)),
-        None => Task::Leftovers(Leftovers::new(control, start)?),
+        None => Task::Leftovers(Box::new(Leftovers::new(control, start)?)),
     })
 }
 
@@ -112,7 +112,7 @@ pub(super) enum Task {
     /// To serve a sensor.
     Sensor(Box<Worker>),
     /// To empty what other workers left.
-    Leftovers(Leftovers),
+    Leftovers(Box<Leftovers>),
 }
 
 impl Worker {
