@@ -7,6 +7,7 @@ mod restart;
 mod service;
 
 pub use background::{Begun, Running};
+pub use detach::tell_parent;
 pub use pid_file::PidFile;
 pub(crate) use pid_file::who_is;
 pub use restart::{Restart, carried, is_restarted};
