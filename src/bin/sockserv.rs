@@ -16,23 +16,24 @@ fn main() -> ExitCode {
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, Error> {
-    let restart = Restart::prepare()?;
+    let mut restart = Restart::prepare()?;
+    let carried = Carried::take(&mut restart)?;
     let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
+    let testing = in_force.options.instead.test;
+    let config = Sockserv::validate(&in_force, process::host_name)?;
     if in_force.options.instead.dump {
         return config::print(&in_force.dump(SOCKSERV_KEYWORDS, &[]));
     }
-    let testing = in_force.options.instead.test;
-    let config = Sockserv::validate(&in_force, process::host_name)?;
     if testing {
-        drop(Inputs::open(&config, None)?);
+        drop(Inputs::open(&config, None, None)?);
         flop::notice!("the configuration is fine");
         return Ok(ExitCode::SUCCESS);
     }
-    let daemon = match Begun::begin(&config.daemon)? {
+    let daemon = match Begun::begin(&config.daemon, &mut restart)? {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
-    let mut inputs = Inputs::open(&config, Carried::take()?)?;
+    let mut inputs = Inputs::open(&config, restart.take_control(), carried)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
     let service = Service::find()?;
@@ -40,7 +41,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
         let sensor = Sensor::start(inputs, &config)?;
         service.ready(sensor.pulses());
         flop::notice!("ready");
-        match wait(&sensor, &signals, &restart) {
+        match restart.heed(&signals, || Ok::<_, Error>(sensor.wait(&signals)))? {
             Cause::Stop(cause) => {
                 service.stopping();
                 flop::notice!("stopping: {cause}");
@@ -56,19 +57,8 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             Cause::Restart(cause) => {
                 service.reloading();
                 flop::notice!("restarting: {cause}");
-                inputs = sensor.restart(&restart, &signals, &config)?;
+                inputs = sensor.restart(&restart, &signals)?;
             }
-        }
-    }
-}
-
-/// A restart that is impossible is told, and changes nothing.
-fn wait(sensor: &Sensor, signals: &Signals, restart: &Restart) -> Cause {
-    loop {
-        let cause = sensor.wait(signals);
-        match (cause, restart.check()) {
-            (Cause::Restart(_), Err(error)) => flop::err!("{error}"),
-            _ => return cause,
         }
     }
 }
