@@ -73,6 +73,13 @@ impl Served {
         })
     }
 
+    /// The same under the name that it has in this program's configuration.
+    pub fn named(self, path: &Path) -> Served {
+        let mut named = self;
+        named.path = path.to_owned();
+        named
+    }
+
     /// As the program that follows this one in the same process takes it over.
     pub fn left_open(&self) -> LeftOpen {
         LeftOpen {

@@ -96,7 +96,7 @@ fn serve(path: &Path, left: &mut Vec<Served>) -> Result<Served, Error> {
         return Served::bind(ALERT_SOCKET, path);
     };
     if left[found].is_there() {
-        return Ok(left.swap_remove(found));
+        return Ok(left.swap_remove(found).named(path));
     }
     match Served::bind(ALERT_SOCKET, path) {
         Ok(served) => {
@@ -108,7 +108,7 @@ fn serve(path: &Path, left: &mut Vec<Served>) -> Result<Served, Error> {
         }
         Err(error) => {
             crate::err!("{error}; no IDS reaches this sockserv there");
-            Ok(left.swap_remove(found))
+            Ok(left.swap_remove(found).named(path))
         }
     }
 }

@@ -24,6 +24,7 @@ mod pipeline;
 mod pressure;
 mod program;
 mod readme_ctrl;
+mod reload;
 mod restart;
 mod serial;
 mod site;
