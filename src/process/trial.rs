@@ -11,13 +11,15 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// All our programs have this option; its short form is not the same in all of them.
+const CHECK: &str = "--dump";
 /// It takes milliseconds; a disk that has to wake up takes seconds.
 const TRIAL_SECS_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A sentence or two.
 const ANSWER_BYTES_MAX: u64 = 2_000;
 
-/// Runs `program` in `directory` with its own arguments and -d, which checks all of them and the file, makes nothing, and
+/// Runs `program` in `directory` with its own arguments and `CHECK`, which checks all of them and the file, makes nothing, and
 /// prints what is in force. So a program that is cut off or broken is found as well. Where a signal to stop comes
 /// meanwhile there is nothing to say against a restart: it is for that one to stop.
 ///
@@ -62,7 +64,7 @@ fn start(
     let (name, arguments) = arguments.split_first().ok_or(io::ErrorKind::NotFound)?;
     let child = Command::new(program)
         .arg0(name)
-        .arg("-d")
+        .arg(CHECK)
         .args(arguments)
         // Also where the directory was removed meanwhile.
         .current_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))

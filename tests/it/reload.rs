@@ -67,7 +67,7 @@ fn a_file_with_an_error_refuses_the_restart_and_what_is_buffered_stays() {
 }
 
 #[test]
-fn no_daemon_executes_a_program_that_is_empty_or_cut_off() {
+fn no_daemon_executes_a_program_that_is_empty_or_cut_off_until_it_is_whole() {
     let site = Site::empty(Kind::Sqlite);
     let db = site.database.url();
     for (name, args) in [
@@ -91,6 +91,9 @@ fn no_daemon_executes_a_program_that_is_empty_or_cut_off() {
             running.says_times("this one goes on running", times);
             assert!(running.is_running());
         }
+        fs::write(&program, whole).expect("it is ours");
+        running.signal(Signal::SIGHUP);
+        running.says_times(": ready", 2);
         running.signal(Signal::SIGTERM);
         assert_eq!(running.exits().code(), Some(0), "{}", running.log());
     }
