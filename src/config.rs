@@ -9,6 +9,7 @@
 
 use crate::error::Error;
 use crate::keywords::{self, Setting};
+use crate::process;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
@@ -171,6 +172,7 @@ pub fn run_program(
     let testing = line.flag("test");
     work(line).unwrap_or_else(|error| {
         crate::err!("{error}");
+        process::tell_parent(error.code());
         match testing {
             true => ExitCode::FAILURE,
             false => error.exit_code(),

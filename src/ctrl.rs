@@ -14,6 +14,7 @@ pub use in_force::{Configuration, flag};
 use crate::error::Error;
 use crate::log::Limiter;
 use crate::net;
+use crate::process::{self, Leaving, LeftOpen};
 use crate::status::Report;
 use crate::wake::Waker;
 use ask::Answering;
@@ -23,6 +24,7 @@ use nix::sys::stat::{self, Mode, SFlag};
 use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -114,8 +116,8 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Makes the FIFO with mode 0600, and the status socket beside it. One left over by us is replaced; anything else at that place is refused and
-    /// left alone.
+    /// Makes the FIFO with mode 0600, and the status socket beside it. One left over by us is replaced; anything else at
+    /// that place is refused and left alone.
     ///
     /// # Errors
     ///
@@ -157,13 +159,58 @@ impl Fifo {
             answering,
         })
     }
+
+    /// Goes on with the FIFO that the program before this one in the same process left open, with all that is written
+    /// into it already. Where it is gone, or is to be elsewhere, `create`s one.
+    ///
+    /// # Errors
+    ///
+    /// As `create`; the descriptor is not what was left.
+    pub fn inherit(left: Option<LeftOpen>, path: &Path) -> Result<Fifo, Error> {
+        let Some(left) = left else {
+            return Fifo::create(path);
+        };
+        let file = process::inherited(left.descriptor).map_err(|error| {
+            let tried = format!("cannot take over control FIFO {}", left.path.display());
+            Error::start(tried, error, "")
+        })?;
+        let before = Fifo {
+            answering: Answering::beside(&left.path)?,
+            path: left.path,
+            file: File::from(file),
+        };
+        if before.path == process::absolute(path) && before.is_there() {
+            return Ok(before);
+        }
+        drop(before); // With its file.
+        Fifo::create(path)
+    }
+
+    /// As the program that follows this one in the same process takes it over.
+    pub fn leaving(&self) -> Leaving<'_> {
+        let file = self.file.metadata();
+        Leaving {
+            control: file.ok().map(|file| LeftOpen {
+                descriptor: self.file.as_raw_fd(),
+                file: (file.dev(), file.ino()),
+                path: process::absolute(&self.path),
+            }),
+            open: vec![self.file.as_fd()],
+            payload: None,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        match (fs::symlink_metadata(&self.path), self.file.metadata()) {
+            (Ok(here), Ok(ours)) => (here.dev(), here.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
+        }
+    }
 }
 
 impl Drop for Fifo {
     fn drop(&mut self) {
-        if let (Ok(here), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata())
-            && (here.dev(), here.ino()) == (ours.dev(), ours.ino())
-        {
+        if self.is_there() {
             // At exit; nobody is left who could do something about an error.
             let _ = fs::remove_file(&self.path);
         }
@@ -200,14 +247,14 @@ fn remove_left_over(path: &Path) -> Result<(), (String, &'static str)> {
     fs::remove_file(path).map_err(|error| (error.to_string(), ""))
 }
 
-/// The control thread: reads commands, and does what is due, until it is told to stop.
-pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) {
+/// The control thread: reads commands, and does what is due, until it is told to stop. The FIFO, for a restart.
+pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) -> Fifo {
     let mut lines = Lines::default();
     let mut unknown = Unknown::default();
     loop {
         waker.clear();
         if controlled.stopped() {
-            return;
+            return fifo;
         }
         let now = Instant::now();
         let due = controlled.tick(now);

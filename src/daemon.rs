@@ -4,15 +4,10 @@
 
 use crate::config::Keyword;
 use crate::error::Error;
+use crate::log::{self, DEBUG_LEVEL_MAX};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Areas of `-V`.
-pub const AREAS: [&str; 10] = [
-    "main", "recv", "buffer", "send", "net", "ctrl", "db", "drop", "mail", "all",
-];
-/// The highest debug level.
-pub const LEVEL_MAX: u8 = 9;
 /// Permission bits that a umask can take away.
 const UMASK_MAX: u32 = 0o777;
 
@@ -31,7 +26,7 @@ pub struct DaemonOptions {
     #[arg(short = 'l', long)]
     syslog: bool,
     /// Where the syslog daemon listens
-    #[arg(long, value_name = "PATH", default_value = crate::log::SYSLOG_SOCKET, hide_short_help = true)]
+    #[arg(long, value_name = "PATH", default_value = log::SYSLOG_SOCKET, hide_short_help = true)]
     syslog_socket: PathBuf,
     /// Umask: decimal, octal (0...) or hex (0x...)
     ///
@@ -69,7 +64,7 @@ pub const KEYWORDS: [Keyword; 7] = [
 /// `-V area,level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Debug {
-    /// One of `AREAS`.
+    /// One of `log::area_names`.
     pub area: &'static str,
     /// 0 is off.
     pub level: u8,
@@ -167,16 +162,19 @@ fn umask(value: &str) -> Result<u32, String> {
 /// A sentence that says which areas and levels there are.
 pub fn debug_level(value: &str) -> Result<Debug, String> {
     let refused = || {
-        let areas = AREAS.join(", ");
-        format!("{value} is not AREA,LEVEL (areas: {areas}; levels 0 to {LEVEL_MAX})")
+        let areas: Vec<_> = log::area_names().collect();
+        format!(
+            "{value} is not AREA,LEVEL (areas: {}; levels 0 to {DEBUG_LEVEL_MAX})",
+            areas.join(", ")
+        )
     };
     let (area, level) = value.split_once(',').ok_or_else(refused)?;
-    let area = AREAS.into_iter().find(|known| *known == area.trim());
+    let area = log::area_names().find(|known| *known == area.trim());
     let level = level
         .trim()
         .parse()
         .ok()
-        .filter(|level| *level <= LEVEL_MAX);
+        .filter(|level| *level <= DEBUG_LEVEL_MAX);
     match (area, level) {
         (Some(area), Some(level)) => Ok(Debug { area, level }),
         _ => Err(refused()),

@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::process;
+use crate::process::{self, LeftOpen};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -55,39 +55,45 @@ impl Served {
         })
     }
 
-    /// Takes over a socket that the program before this one in the same process has bound.
+    /// Takes over a socket that the program before this one in the same process left open. Its file may be gone by now,
+    /// or be another's: see `is_there`.
     ///
     /// # Errors
     ///
-    /// The descriptor is no such socket, or its file is gone.
-    pub fn inherit(what: &str, descriptor: RawFd, path: &Path) -> Result<Served, Error> {
-        let refused = |answer: String| {
-            Error::start(
-                format!("cannot take over {what} {}", path.display()),
-                answer,
-                "",
-            )
-        };
-        let socket = process::inherited(descriptor).map_err(|error| refused(error.to_string()))?;
-        let socket = UnixDatagram::from(socket);
-        let file = fs::symlink_metadata(path).map_err(|error| refused(error.to_string()))?;
+    /// The descriptor is no such socket.
+    pub fn inherit(what: &str, left: &LeftOpen) -> Result<Served, Error> {
+        let socket = process::inherited(left.descriptor).map_err(|error| {
+            let tried = format!("cannot take over {what} {}", left.path.display());
+            Error::start(tried, error, "")
+        })?;
         Ok(Served {
-            socket,
-            path: path.to_owned(),
-            file: (file.dev(), file.ino()),
+            socket: UnixDatagram::from(socket),
+            path: left.path.clone(),
+            file: left.file,
         })
     }
 
-    /// Leaves the socket open, and its file where it is, for the program that follows this one in the same process.
-    ///
-    /// # Errors
-    ///
-    /// As fcntl(2).
-    pub fn leave(self) -> io::Result<(RawFd, PathBuf)> {
-        process::keep_on_exec(&self.socket)?;
-        let left = (self.socket.as_raw_fd(), self.path.clone());
-        std::mem::forget(self);
-        Ok(left)
+    /// The same under the name that it has in this program's configuration.
+    pub fn named(self, path: &Path) -> Served {
+        let mut named = self;
+        named.path = path.to_owned();
+        named
+    }
+
+    /// As the program that follows this one in the same process takes it over.
+    pub fn left_open(&self) -> LeftOpen {
+        LeftOpen {
+            descriptor: self.socket.as_raw_fd(),
+            file: self.file,
+            path: process::absolute(&self.path),
+        }
+    }
+
+    /// Whether its file is where it was: then others reach this socket by it.
+    pub fn is_there(&self) -> bool {
+        // While the socket is open, the kernel gives the inode of its file to no other one.
+        let ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
+        fs::symlink_metadata(&self.path).is_ok_and(ours)
     }
 
     /// Where it is.
@@ -113,8 +119,7 @@ impl Served {
 
     /// Removes the socket's file: from now on nobody can send; what is queued can still be received.
     pub fn unlink(&self) {
-        let ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
+        if self.is_there() {
             // At the end; nobody is left who could do something about an error.
             let _ = fs::remove_file(&self.path);
         }

@@ -37,9 +37,14 @@ impl Error {
 
     /// 2 for usage errors, else 1.
     pub fn exit_code(&self) -> ExitCode {
+        self.code().into()
+    }
+
+    /// The same as a number, for the process that waits for a daemon.
+    pub fn code(&self) -> u8 {
         match self {
-            Error::Usage(_) => ExitCode::from(2),
-            Error::Start { .. } => ExitCode::FAILURE,
+            Error::Usage(_) => 2,
+            Error::Start { .. } => 1,
         }
     }
 }

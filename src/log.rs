@@ -6,13 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod rfc3164;
+
+use rfc3164::Syslog;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 /// How urgent a line is, in syslog's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +84,18 @@ impl Area {
     }
 }
 
+/// Means every area.
+pub const ALL_AREAS: &str = "all";
 /// The highest debug level.
 pub const DEBUG_LEVEL_MAX: u8 = 9;
 
 /// The level in force, by area; 0 is off.
 static LEVELS: [AtomicU8; Area::ALL.len()] = [const { AtomicU8::new(0) }; Area::ALL.len()];
+
+/// What `-V` and the control FIFO take as an area.
+pub fn area_names() -> impl Iterator<Item = &'static str> {
+    Area::ALL.into_iter().map(Area::name).chain([ALL_AREAS])
+}
 
 /// Sets the debug level of one area, or of `all`.
 ///
@@ -97,15 +106,15 @@ pub fn set_debug(area: &str, level: u8) -> Result<(), String> {
     if level > DEBUG_LEVEL_MAX {
         return Err(format!("debug level {level} is above {DEBUG_LEVEL_MAX}"));
     }
-    let names = Area::ALL.map(Area::name);
-    if area != "all" && !names.contains(&area) {
+    if !area_names().any(|name| name == area) {
+        let names: Vec<_> = area_names().collect();
         return Err(format!(
-            "unknown debug area; there are {}, all",
+            "unknown debug area; there are {}",
             names.join(", ")
         ));
     }
-    for (name, in_force) in names.iter().zip(&LEVELS) {
-        if area == "all" || area == *name {
+    for (known, in_force) in Area::ALL.into_iter().zip(&LEVELS) {
+        if area == ALL_AREAS || area == known.name() {
             in_force.store(level, Ordering::Relaxed);
         }
     }
@@ -133,12 +142,6 @@ pub fn wants(area: Area, level: u8) -> bool {
 static NAME: OnceLock<String> = OnceLock::new();
 static SYSLOG: Mutex<Option<Syslog>> = Mutex::new(None);
 
-/// A connection to the local syslog daemon. A daemon that was restarted needs a new one.
-struct Syslog {
-    socket: PathBuf,
-    logger: Option<Logger<LoggerBackend, Formatter3164>>,
-}
-
 /// Where the local syslog daemon listens.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
 
@@ -150,10 +153,12 @@ pub fn open(name: impl Into<String>) {
 /// From now on lines go to syslog, facility LOCAL0. To be called in the process that logs: its PID is in each line.
 pub fn use_syslog(socket: PathBuf) {
     let mut syslog = SYSLOG.lock().unwrap_or_else(PoisonError::into_inner);
-    *syslog = Some(Syslog {
-        socket,
-        logger: None,
-    });
+    *syslog = Some(Syslog::new(socket, name()));
+}
+
+/// From now on lines go to standard output and standard error.
+pub fn use_terminal() {
+    *SYSLOG.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 fn name() -> &'static str {
@@ -178,37 +183,6 @@ pub fn line(level: Level, text: fmt::Arguments<'_>) {
                 .and_then(|()| stdout.flush())
         }
     };
-}
-
-impl Syslog {
-    fn send(&mut self, level: Level, text: &str) {
-        // Once more with a new connection: the daemon may have been restarted. Then the line is lost.
-        for _ in 0..2 {
-            if self.logger.is_none() {
-                let formatter = Formatter3164 {
-                    facility: Facility::LOG_LOCAL0,
-                    hostname: None,
-                    process: name().to_owned(),
-                    pid: std::process::id(),
-                };
-                self.logger = syslog::unix_custom(formatter, &self.socket).ok();
-            }
-            let Some(logger) = &mut self.logger else {
-                return;
-            };
-            let sent = match level {
-                Level::Err => logger.err(text),
-                Level::Warning => logger.warning(text),
-                Level::Notice => logger.notice(text),
-                Level::Info => logger.info(text),
-                Level::Debug => logger.debug(text),
-            };
-            if sent.is_ok() {
-                return;
-            }
-            self.logger = None;
-        }
-    }
 }
 
 /// Shows control characters, and U+2028 and the like, as escapes.

@@ -2,14 +2,18 @@
 
 mod background;
 mod detach;
+mod handover;
 mod pid_file;
 mod restart;
 mod service;
+mod trial;
 
 pub use background::{Begun, Running};
+pub use detach::tell_parent;
+pub use handover::{Carrier, LeftOpen, absolute};
 pub use pid_file::PidFile;
 pub(crate) use pid_file::who_is;
-pub use restart::{Restart, carried, is_restarted};
+pub use restart::{Leaving, Restart};
 pub use service::{Pulse, Service};
 
 use crate::error::Error;
@@ -21,7 +25,7 @@ use nix::sys::socket::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as SignalStream;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
@@ -285,6 +289,15 @@ pub fn inherited(descriptor: RawFd) -> io::Result<OwnedFd> {
 pub fn keep_on_exec(descriptor: &impl AsFd) -> io::Result<()> {
     nix::fcntl::fcntl(descriptor.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok(())
+}
+
+/// Takes a variable out of the environment, so that no child inherits it. To be called at the start, before there are
+/// threads.
+fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: by this function's contract there is no other thread yet, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+    Some(value)
 }
 
 /// Takes over the TCP connection that came with a control message.

@@ -5,7 +5,7 @@
 use clap::CommandFactory;
 use flop::central::{self, Central, Inputs};
 use flop::config::{self, CommandLine};
-use flop::ctrl;
+use flop::ctrl::{self, Fifo};
 use flop::error::Error;
 use flop::options::{SERVSOCK_KEYWORDS, Servsock};
 use flop::preflight;
@@ -21,7 +21,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
         central::run_worker()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let restart = Restart::prepare()?;
+    let mut restart = Restart::prepare()?;
     let in_force = line.with_file::<Servsock>(SERVSOCK_KEYWORDS)?;
     let instead = in_force.options.instead.clone();
     if instead.status {
@@ -38,18 +38,18 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             instead.offline,
         )));
     }
-    let daemon = match Begun::begin(&config.daemon)? {
+    let daemon = match Begun::begin(&config.daemon, &mut restart)? {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
-    let inputs = Inputs::open(&config)?;
+    let inputs = Inputs::open(&config, restart.take_control())?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
     let service = Service::find()?;
     let central = Central::start(inputs, &config)?;
     service.ready(central.pulses());
     flop::notice!("ready");
-    match wait(&central, &signals, &restart) {
+    match restart.heed(&signals, || Ok::<_, Error>(central.wait(&signals)))? {
         Cause::Stop(cause) | Cause::GiveUp(cause) => {
             service.stopping();
             flop::notice!("stopping: {cause}");
@@ -60,19 +60,10 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             service.reloading();
             flop::notice!("restarting: {cause}");
             // The sensors keep what is not acknowledged, and come back.
-            flop::notice!("{}", central.stop());
-            restart.follow(&signals)
-        }
-    }
-}
-
-/// A restart that is impossible is told, and changes nothing.
-fn wait(central: &Central, signals: &Signals, restart: &Restart) -> Cause {
-    loop {
-        let cause = central.wait(signals);
-        match (cause, restart.check()) {
-            (Cause::Restart(_), Err(error)) => flop::err!("{error}"),
-            _ => return cause,
+            let (line, fifo) = central.halt();
+            flop::notice!("{line}");
+            let leaving = fifo.as_ref().map(Fifo::leaving).unwrap_or_default();
+            restart.follow(&leaving, &signals)
         }
     }
 }

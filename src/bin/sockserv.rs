@@ -18,7 +18,8 @@ fn main() -> ExitCode {
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, Error> {
-    let restart = Restart::prepare()?;
+    let mut restart = Restart::prepare()?;
+    let carried = Carried::take(&mut restart)?;
     let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
     let instead = in_force.options.instead.clone();
     if instead.status {
@@ -35,11 +36,11 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             instead.offline,
         )));
     }
-    let daemon = match Begun::begin(&config.daemon)? {
+    let daemon = match Begun::begin(&config.daemon, &mut restart)? {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
-    let mut inputs = Inputs::open(&config, Carried::take()?)?;
+    let mut inputs = Inputs::open(&config, restart.take_control(), carried)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
     let service = Service::find()?;
@@ -47,7 +48,7 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
         let sensor = Sensor::start(inputs, &config)?;
         service.ready(sensor.pulses());
         flop::notice!("ready");
-        match wait(&sensor, &signals, &restart) {
+        match restart.heed(&signals, || Ok::<_, Error>(sensor.wait(&signals)))? {
             Cause::Stop(text) => {
                 service.stopping();
                 flop::notice!("stopping: {text}");
@@ -63,19 +64,8 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             Cause::Restart(cause) => {
                 service.reloading();
                 flop::notice!("restarting: {cause}");
-                inputs = sensor.restart(&restart, &signals, &config)?;
+                inputs = sensor.restart(&restart, &signals)?;
             }
-        }
-    }
-}
-
-/// A restart that is impossible is told, and changes nothing.
-fn wait(sensor: &Sensor, signals: &Signals, restart: &Restart) -> Cause {
-    loop {
-        let cause = sensor.wait(signals);
-        match (cause, restart.check()) {
-            (Cause::Restart(_), Err(error)) => flop::err!("{error}"),
-            _ => return cause,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::error::Error;
 use crate::net;
 use crate::options::CentralConfig;
 use crate::preflight;
-use crate::process::{Cause, Pulse, Signals};
+use crate::process::{Cause, LeftOpen, Pulse, Signals};
 use crate::store;
 use crate::wake::Waker;
 use crossbeam_channel::{Receiver, bounded, select, unbounded};
@@ -50,13 +50,13 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Checks the database, listens, makes the FIFO. A database that is merely away is told, and no reason to stop:
+    /// Checks the database, listens, makes the FIFO, or takes over the one that a restart left open. A database that is merely away is told, and no reason to stop:
     /// the sensors keep their alerts until it is there.
     ///
     /// # Errors
     ///
     /// The first that is refused.
-    pub fn open(config: &CentralConfig) -> Result<Inputs, Error> {
+    pub fn open(config: &CentralConfig, control: Option<LeftOpen>) -> Result<Inputs, Error> {
         let listener = net::listen(&config.listen.host, config.listen.port).map_err(|error| {
             let advice = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
@@ -74,7 +74,7 @@ impl Inputs {
             let tried = || format!("cannot keep alerts in {} (-W)", dir.display());
             preflight::can_make_files(dir).map_err(|answer| Error::start(tried(), answer, ""))?;
         }
-        let fifo = Fifo::create(&config.control)?;
+        let fifo = Fifo::inherit(control, &config.control)?;
         match store::open(&config.db, &config.settings).check() {
             Ok(()) => crate::notice!("alerts are stored in {}", config.db),
             Err(store::CheckError::Final(error)) => {
@@ -110,6 +110,8 @@ pub struct Central {
     crew: Crew,
     requests: control::Requests,
     ended: Receiver<String>,
+    /// What the control thread leaves when it ends.
+    fifo: Receiver<Fifo>,
     asked: Receiver<Cause>,
     pulses: Vec<Pulse>,
     drain: Duration,
@@ -133,6 +135,7 @@ impl Central {
         ];
         let (asked_send, asked) = unbounded();
         let (ended_send, ended) = bounded(1);
+        let (fifo_send, fifo_left) = bounded(1);
         match inputs.listener.local_addr() {
             Ok(address) => crate::notice!("listening for sensors on {address}"),
             Err(error) => crate::warning!("listening, but where is unknown: {error}"),
@@ -151,12 +154,14 @@ impl Central {
         let controls = control::Controls::new(config, requests.clone(), asked_send);
         let fifo = inputs.fifo;
         crew.spawn("central-ctrl", move || {
-            ctrl::run(fifo, &control_waker, controls)
+            // The receiver lives as long as `Central`.
+            let _ = fifo_send.send(ctrl::run(fifo, &control_waker, controls));
         })?;
         Ok(Central {
             crew,
             requests,
             ended,
+            fifo: fifo_left,
             asked,
             pulses,
             drain: config.drain,
@@ -178,12 +183,18 @@ impl Central {
 
     /// Stops accepting, lets the workers store what they have for at most the drain time. The final statistics.
     pub fn stop(self) -> String {
+        self.halt().0
+    }
+
+    /// The same, and the FIFO for the program that follows; `None` where the control thread does not end.
+    pub fn halt(self) -> (String, Option<Fifo>) {
         self.requests.stop();
         let line = self.ended.recv_timeout(self.drain + 2 * END_SECS_MAX);
         let left = self.crew.join_until(Instant::now() + END_SECS_MAX);
         if !left.is_empty() {
             crate::warning!("left behind, still busy: {}", left.join(", "));
         }
-        line.unwrap_or_else(|_| "the final numbers are not known".to_owned())
+        let line = line.unwrap_or_else(|_| "the final numbers are not known".to_owned());
+        (line, self.fifo.try_recv().ok())
     }
 }

@@ -9,7 +9,7 @@ use super::options::{KEYWORDS, Options, command, computed, validate};
 use super::{Inputs, Kind, Mailer};
 use crate::config::{self, CommandLine};
 use crate::error::Error;
-use crate::process::{Begun, Cause, Restart, Service, Signals};
+use crate::process::{Begun, Cause, Leaving, Restart, Service, Signals};
 use std::process::ExitCode;
 
 /// From the command line to the exit code: 0 for a stop by signal, 1 for errors, 2 for usage errors; a test (-T) ends
@@ -19,7 +19,7 @@ pub fn run(kind: Kind) -> ExitCode {
 }
 
 fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
-    let restart = Restart::prepare()?;
+    let mut restart = Restart::prepare()?;
     let in_force = line.with_file::<Options>(KEYWORDS)?;
     let config = validate(kind, &in_force)?;
     if in_force.options.dump {
@@ -30,7 +30,7 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
         crate::notice!("the configuration is fine: {config}");
         return Ok(ExitCode::SUCCESS);
     }
-    let daemon = match Begun::begin(&config.daemon)? {
+    let daemon = match Begun::begin(&config.daemon, &mut restart)? {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
@@ -41,12 +41,7 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     let mut mailer = Mailer::start(inputs, &config)?;
     service.ready(mailer.pulses());
     crate::notice!("ready: {config}");
-    let cause = loop {
-        match (mailer.wait(&signals), restart.check()) {
-            (Ok(Cause::Restart(_)), Err(error)) => crate::err!("{error}"),
-            (cause, _) => break cause,
-        }
-    };
+    let cause = restart.heed(&signals, || mailer.wait(&signals));
     match cause {
         Ok(Cause::Restart(_)) => service.reloading(),
         _ => service.stopping(),
@@ -59,6 +54,6 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     crate::notice!("stopped: {}", stopped?);
     match cause {
         Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
-        Cause::Restart(_) => restart.follow(&signals),
+        Cause::Restart(_) => restart.follow(&Leaving::default(), &signals),
     }
 }

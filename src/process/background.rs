@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::detach::{Detach, Detached, Readiness};
-use super::{PidFile, is_restarted};
+use super::{PidFile, Restart, absolute};
 use crate::daemon::DaemonConfig;
 use crate::error::Error;
 use crate::log;
@@ -28,19 +28,19 @@ pub struct Running {
 }
 
 impl Begun {
-    /// To be called before any thread is started.
+    /// To be called before any thread is started. `restart` hears what it has to hand over one day.
     ///
     /// # Errors
     ///
     /// The background, the directory or the PID file is refused.
-    pub fn begin(config: &DaemonConfig) -> Result<Begun, Error> {
+    pub fn begin(config: &DaemonConfig, restart: &mut Restart) -> Result<Begun, Error> {
         for debug in &config.debug {
             // An error: the option was checked against the same table.
             let _ = log::set_debug(debug.area, debug.level);
         }
         let detach = Detach {
             // A restart keeps its process: it is in the background already.
-            background: config.background && !is_restarted(),
+            background: config.background && !restart.is_restarted(),
             directory: config.work_dir.clone(),
             umask: config.umask,
         };
@@ -49,7 +49,7 @@ impl Begun {
             Detached::Daemon(readiness) => readiness,
         };
         if config.background
-            && is_restarted()
+            && restart.is_restarted()
             && let Some(directory) = &config.work_dir
         {
             std::env::set_current_dir(directory).map_err(|error| {
@@ -61,14 +61,26 @@ impl Begun {
         }
         Ok(Begun::Daemon(Running {
             readiness,
+            pid_file: take_pid_file(config, restart)?,
             syslog: config.syslog.then(|| config.syslog_socket.clone()),
-            pid_file: config
-                .pid_file
-                .as_deref()
-                .map(PidFile::create)
-                .transpose()?,
         }))
     }
+}
+
+/// Takes the PID file. One that the program before this one had, and that the configuration does not name any more, is
+/// removed.
+fn take_pid_file(config: &DaemonConfig, restart: &mut Restart) -> Result<Option<PidFile>, Error> {
+    let path = config.pid_file.as_deref();
+    let place = path.map(absolute);
+    let taken = path.map(PidFile::create).transpose()?;
+    if let Some(before) = restart.pid_file_before()
+        && Some(before) != place.as_deref()
+    {
+        PidFile::remove_own(before);
+    }
+    restart.next.pid_file = place;
+    restart.next.syslog = config.syslog.then(|| config.syslog_socket.clone());
+    Ok(taken)
 }
 
 impl Running {
@@ -79,8 +91,9 @@ impl Running {
     ///
     /// The terminal cannot be let go.
     pub fn ready(self) -> Result<Option<PidFile>, Error> {
-        if let Some(socket) = self.syslog {
-            log::use_syslog(socket);
+        match self.syslog {
+            Some(socket) => log::use_syslog(socket),
+            None => log::use_terminal(),
         }
         self.readiness.tell()?;
         Ok(self.pid_file)

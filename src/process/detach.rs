@@ -1,17 +1,19 @@
 //! To the background, and how the terminal hears of what is refused on the way.
 //!
-//! The parent stays until the daemon says that it is ready, or ends: until then the daemon's standard error is still
-//! the terminal, and its exit code the parent's.
+//! The parent stays until the daemon sends it a byte, its exit code: 0 when it is ready, another one when it has said on
+//! the terminal why it ends. Until then the daemon's standard error is still the terminal. A daemon that dies without a
+//! word closes the pipe by that, and not before: so it is held to the end of the process.
 
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
 use daemonize::{Daemonize, Outcome, Stdio};
 use nix::sys::stat::{Mode, umask};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::OpenOptions;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 /// How to go to the background.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +35,23 @@ pub(super) enum Detached {
     Daemon(Readiness),
 }
 
-/// Tells the parent that everything which can be refused has been checked. Dropped before that, the parent ends with
-/// an error.
+/// The parent that waits, if there is one.
+static PARENT: Mutex<Option<PipeWriter>> = Mutex::new(None);
+
+/// Whether there is a terminal to be let go, once everything that can be refused has been checked.
 #[derive(Debug)]
-pub(super) struct Readiness(Option<File>);
+pub(super) struct Readiness {
+    has_terminal: bool,
+}
+
+/// The parent, if one waits, ends with this code. To be called once the terminal has the daemon's last line.
+pub fn tell_parent(code: u8) {
+    let parent = PARENT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(mut parent) = parent {
+        // An error: it was killed, and nobody waits.
+        let _ = parent.write_all(&[code]);
+    }
+}
 
 impl Detach {
     /// Detaches, if that is wanted. To be called before any thread is started: fork(2) keeps no thread but its caller.
@@ -46,7 +61,9 @@ impl Detach {
     /// The system refuses a process or the directory.
     pub(super) fn run(&self) -> Result<Detached, Error> {
         if !self.background {
-            return Ok(Detached::Daemon(Readiness(None)));
+            return Ok(Detached::Daemon(Readiness {
+                has_terminal: false,
+            }));
         }
         let failed =
             |error: &dyn std::fmt::Display| Error::start("cannot go to the background", error, "");
@@ -66,13 +83,12 @@ impl Detach {
         match outcome {
             Outcome::Parent(Ok(_)) => {
                 drop(write);
-                Ok(Detached::Parent(wait_for_daemon(File::from(
-                    std::os::fd::OwnedFd::from(read),
-                ))))
+                Ok(Detached::Parent(wait_for_daemon(read)))
             }
-            Outcome::Child(Ok(_)) => Ok(Detached::Daemon(Readiness(Some(File::from(
-                std::os::fd::OwnedFd::from(write),
-            ))))),
+            Outcome::Child(Ok(_)) => {
+                *PARENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(write);
+                Ok(Detached::Daemon(Readiness { has_terminal: true }))
+            }
             Outcome::Parent(Err(error)) | Outcome::Child(Err(error)) => Err(Error::start(
                 format!("cannot go to the background in {}", directory.display()),
                 error,
@@ -89,9 +105,9 @@ impl Readiness {
     ///
     /// /dev/null cannot be opened.
     pub(super) fn tell(self) -> Result<(), Error> {
-        let Some(mut parent) = self.0 else {
+        if !self.has_terminal {
             return Ok(());
-        };
+        }
         let failed = |error: std::io::Error| Error::start("cannot open /dev/null", error, "");
         let null = OpenOptions::new()
             .read(true)
@@ -100,17 +116,16 @@ impl Readiness {
             .map_err(failed)?;
         let dup = nix::unistd::dup2_stdout(&null).and_then(|()| nix::unistd::dup2_stderr(&null));
         dup.map_err(|errno| failed(errno.into()))?;
-        // An error: the parent was killed, and nobody waits.
-        let _ = parent.write_all(b"+");
+        tell_parent(0);
         Ok(())
     }
 }
 
-fn wait_for_daemon(mut daemon: File) -> ExitCode {
-    let mut said = Vec::new();
-    match daemon.read_to_end(&mut said) {
-        Ok(1) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE, // The daemon has said why.
+fn wait_for_daemon(mut daemon: PipeReader) -> ExitCode {
+    let mut code = [0];
+    match daemon.read_exact(&mut code) {
+        Ok(()) => ExitCode::from(code[0]),
+        Err(_) => ExitCode::FAILURE, // It died; the terminal may know why.
     }
 }
 

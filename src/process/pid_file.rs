@@ -76,6 +76,15 @@ impl PidFile {
             file,
         })
     }
+
+    /// Removes the file that the program before this one in the same process had, if it still holds our PID.
+    pub(super) fn remove_own(path: &Path) {
+        let own = format!("{}\n", std::process::id());
+        if fs::read_to_string(path).is_ok_and(|text| text == own) {
+            // An error: a file that is left over refuses no start.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 impl Drop for PidFile {
@@ -149,6 +158,7 @@ pub(crate) fn who_is(pid: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn refusal(path: &Path) -> String {
         PidFile::create(path).unwrap_err().to_string()
@@ -176,15 +186,44 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_one_and_our_own_are_replaced() {
+    fn one_whose_process_has_ended_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.pid");
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         fs::write(&path, format!("{}\n", child.id())).unwrap();
-        let file = PidFile::create(&path).unwrap();
-        std::mem::forget(file); // As execve(2) does; but the lock stays here.
+        let _file = PidFile::create(&path).unwrap();
+        let own = format!("{}\n", std::process::id());
+        assert_eq!(fs::read_to_string(&path).unwrap(), own);
+    }
+
+    #[test]
+    fn our_own_is_taken_again_after_an_exec_and_removed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pid");
+        let left_by_exec = |file: PidFile| {
+            // execve(2) drops nothing, but closes the file, and so gives up the lock.
+            let file = std::mem::ManuallyDrop::new(file);
+            nix::unistd::close(file.file.as_raw_fd()).unwrap();
+        };
+        left_by_exec(PidFile::create(&path).unwrap());
         assert!(path.exists(), "left for the program that comes");
+        let again = PidFile::create(&path).unwrap();
+        assert!(refusal(&path).contains(" holds it"), "it is locked again");
+        drop(again);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_that_is_not_used_any_more_is_removed_only_while_it_is_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pid");
+        fs::write(&path, "1\n").unwrap();
+        PidFile::remove_own(&path);
+        assert!(path.exists());
+        fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+        PidFile::remove_own(&path);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -1,81 +1,168 @@
 //! SIGHUP: the process executes its program anew, with the same arguments. A program that was replaced on disk is the one
 //! that runs then.
+//!
+//! Before anything is stopped for it, that program is tried out (`trial`). What cannot be seen there, and is refused
+//! after the exec, ends the program: so from its first step on it logs where the one before it did (`handover`).
 
 #![forbid(unsafe_code)]
 
-use super::{Signals, inherited, keep_on_exec};
+use super::handover::{Carrier, Handover, LeftOpen};
+use super::trial::try_out;
+use super::{Cause, Signals, keep_on_exec, take_variable};
 use crate::error::Error;
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use crate::log;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use nix::unistd::{AccessFlags, access, execve};
+use nix::sys::stat::Mode;
+use nix::unistd::{execve, fchdir};
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The environment variable that names the descriptor of what is carried over.
+/// The environment variable that names the file of what is handed over: `PID:FD`.
 const VARIABLE: &str = "FLOP_CARRIED";
-/// What is carried over is bounded by the buffer's own limit; this is against a wrong descriptor.
-const CARRIED_BYTES_MAX: u64 = 1 << 40;
+/// How the kernel shows an executable whose file was removed.
+const DELETED: &str = " (deleted)";
 
-/// What is needed to execute this program again; to be made at the very start.
+/// What is needed to execute this program again, and what the one before it left.
 #[derive(Debug)]
 pub struct Restart {
     program: PathBuf,
     arguments: Vec<OsString>,
-    directory: PathBuf,
+    /// Where the program was started; also when the directory has been removed.
+    directory: OwnedFd,
+    /// What the program before this one in the same process left; `None` at an ordinary start.
+    before: Option<Before>,
+    /// What goes over with the next restart.
+    pub(super) next: Handover,
+}
+
+#[derive(Debug)]
+struct Before {
+    handover: Handover,
+    /// The program's own; `None` once it is taken, or where there is nothing.
+    payload: Option<Carrier>,
+}
+
+/// What a program leaves to the one that it executes.
+#[derive(Default)]
+pub struct Leaving<'a> {
+    /// Its control FIFO.
+    pub control: Option<LeftOpen>,
+    /// All that stays open.
+    pub open: Vec<BorrowedFd<'a>>,
+    /// Writes what the program itself has to say.
+    pub payload: Option<&'a dyn Fn(&mut Carrier) -> io::Result<()>>,
 }
 
 impl Restart {
-    /// Notes program, arguments and directory.
+    /// Notes program, arguments and directory, and takes over what a program before this one left: from now on lines go
+    /// where it wrote them. To be called first, before there are threads.
     ///
     /// # Errors
     ///
-    /// /proc is not there, or the directory is gone.
+    /// /proc is not there, or what was left is not what it should be.
     pub fn prepare() -> Result<Restart, Error> {
+        let before = take_before().map_err(|answer| {
+            Error::start(
+                "cannot take over what was there before the restart",
+                answer,
+                "what was buffered is lost",
+            )
+        })?;
         let failed = |error| Error::start("cannot find out which program this is", error, "");
-        Ok(Restart {
-            program: std::env::current_exe().map_err(failed)?,
+        let here = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let restart = Restart {
+            program: program().map_err(failed)?,
             arguments: std::env::args_os().collect(),
-            directory: std::env::current_dir().map_err(failed)?,
-        })
+            directory: here.map_err(|errno| failed(errno.into()))?,
+            before,
+            next: Handover::default(),
+        };
+        if let Some(before) = &restart.before {
+            before.handover.syslog.clone().map(log::use_syslog);
+            name_process(&restart.program);
+        }
+        Ok(restart)
+    }
+
+    /// Whether this program follows another one in the same process.
+    pub fn is_restarted(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// The PID file of the program before this one.
+    pub(super) fn pid_file_before(&self) -> Option<&Path> {
+        self.before.as_ref()?.handover.pid_file.as_deref()
+    }
+
+    /// The control FIFO that the program before this one left open. Once.
+    pub fn take_control(&mut self) -> Option<LeftOpen> {
+        self.before.as_mut()?.handover.control.take()
+    }
+
+    /// What the program before this one had to say. Once.
+    pub fn take_payload(&mut self) -> Option<Carrier> {
+        self.before.as_mut()?.payload.take()
+    }
+
+    /// Waits for a reason to stop or restart. A restart that is impossible is told, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `wait`.
+    pub fn heed<E>(
+        &self,
+        signals: &Signals,
+        mut wait: impl FnMut() -> Result<Cause, E>,
+    ) -> Result<Cause, E> {
+        loop {
+            let cause = wait()?;
+            match cause {
+                Cause::Restart(_) => match self.check(signals) {
+                    Ok(()) => return Ok(cause),
+                    Err(error) => crate::err!("{error}"),
+                },
+                Cause::Stop(_) | Cause::GiveUp(_) => return Ok(cause),
+            }
+        }
     }
 
     /// Whether a restart is possible: asked before anything is stopped for it.
-    ///
-    /// # Errors
-    ///
-    /// The program is gone, or may not be executed.
-    pub fn check(&self) -> Result<(), Error> {
-        access(&self.program, AccessFlags::X_OK).map_err(|errno| self.error(errno.desc()))
+    fn check(&self, signals: &Signals) -> Result<(), Error> {
+        let directory = self.directory.as_fd();
+        try_out(&self.program, &self.arguments, directory, || {
+            signals.ask_to_stop()
+        })
+        .map_err(|answer| {
+            Error::start(
+                self.tried(),
+                answer,
+                "put the program and its configuration in order; this one goes on running",
+            )
+        })
     }
 
-    /// The last act of a program that has stopped for its restart, and carries nothing over: executes it, or ends in
-    /// order when a signal to stop came meanwhile.
+    /// The last act of a program that has stopped for its restart, and goes on only in the next one: executes it, or
+    /// ends in order when a signal to stop came meanwhile.
     ///
     /// # Errors
     ///
     /// What the system answered.
-    pub fn follow(&self, signals: &Signals) -> Result<ExitCode, Error> {
-        match self.execute(&[], signals) {
+    pub fn follow(&self, leaving: &Leaving<'_>, signals: &Signals) -> Result<ExitCode, Error> {
+        match self.execute(leaving, signals) {
             Err(_) if signals.ask_to_stop() => Ok(ExitCode::SUCCESS),
             Err(error) => Err(error),
         }
     }
 
-    fn error(&self, answer: impl std::fmt::Display) -> Error {
-        Error::start(
-            format!("cannot restart {}", self.program.display()),
-            answer,
-            "put the program back; this one goes on running",
-        )
-    }
-
-    /// Executes the program. Only returns when that failed.
+    /// Executes the program; where the system refuses that after all, the one that runs now once more, which is still
+    /// there. Only returns when both failed.
     ///
     /// Signals are blocked until the new program has its handlers (`Signals::install`): one that comes in between waits
     /// for it. One that asks to stop and came before that is not lost either: then nothing is executed.
@@ -83,40 +170,142 @@ impl Restart {
     /// # Errors
     ///
     /// What the system answered, or that a signal asks to stop.
-    pub fn execute(&self, carried: &[u8], signals: &Signals) -> Result<Infallible, Error> {
-        let failed = |error: io::Error| self.error(error);
-        let file = carried_file(carried).map_err(failed)?;
-        let here = std::env::current_dir().map_err(failed)?;
-        std::env::set_current_dir(&self.directory).map_err(failed)?;
-        let text =
-            |text: OsString| CString::new(text.into_vec()).map_err(|error| self.error(error));
-        let program = text(self.program.clone().into_os_string())?;
-        let arguments = self
-            .arguments
-            .iter()
-            .cloned()
-            .map(text)
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut environment = Vec::new();
-        for (name, value) in std::env::vars_os().filter(|(name, _)| name != VARIABLE) {
-            let mut entry = name;
-            entry.push("=");
-            entry.push(value);
-            environment.push(text(entry)?);
-        }
-        environment.push(text(format!("{VARIABLE}={}", file.as_raw_fd()).into())?);
+    pub fn execute(&self, leaving: &Leaving<'_>, signals: &Signals) -> Result<Infallible, Error> {
+        let failed = |error: io::Error| Error::start(self.tried(), error, "");
+        let carrier = self.hand_over(leaving).map_err(failed)?;
+        let image = Image {
+            arguments: texts(self.arguments.iter().cloned()).map_err(failed)?,
+            environment: environment(carrier.leave().map_err(failed)?).map_err(failed)?,
+        };
+        let here = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        fchdir(&self.directory).map_err(|errno| failed(errno.into()))?;
         block();
         let error = match signals.ask_to_stop() {
             true => Error::start("no restart", "a signal asks to stop", ""),
-            false => {
-                let Err(errno) = execve(&program, &arguments, &environment);
-                self.error(errno.desc())
-            }
+            false => match keep(&leaving.open) {
+                Ok(()) => self.replace(&image),
+                Err(error) => failed(error),
+            },
         };
         unblock();
-        std::env::set_current_dir(here).map_err(failed)?;
+        leaving.open.iter().for_each(close_on_exec);
+        // An error: relative paths are meant from the start directory for the last lines of this program.
+        let _ = fchdir(&here);
         Err(error)
     }
+
+    fn hand_over(&self, leaving: &Leaving<'_>) -> io::Result<Carrier> {
+        let mut carrier = Carrier::new()?;
+        let handover = Handover {
+            control: leaving.control.clone(),
+            syslog: self.next.syslog.clone(),
+            pid_file: self.next.pid_file.clone(),
+        };
+        handover.write(&mut carrier)?;
+        if let Some(payload) = leaving.payload {
+            payload(&mut carrier)?;
+        }
+        Ok(carrier)
+    }
+
+    /// execve(2) of the program on disk, then of the one that runs.
+    fn replace(&self, image: &Image) -> Error {
+        let refused = image.execute(&self.program);
+        crate::err!(
+            "{}: {}; the program that ran until now goes on",
+            self.tried(),
+            refused.desc()
+        );
+        let refused = image.execute(Path::new("/proc/self/exe"));
+        Error::start(self.tried(), refused.desc(), "start it again")
+    }
+
+    fn tried(&self) -> String {
+        format!("cannot restart {}", self.program.display())
+    }
+}
+
+/// What a program is executed with.
+struct Image {
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    fn execute(&self, program: &Path) -> Errno {
+        let Ok(program) = CString::new(program.as_os_str().as_bytes()) else {
+            return Errno::EINVAL;
+        };
+        let Err(errno) = execve(&program, &self.arguments, &self.environment);
+        errno
+    }
+}
+
+fn texts(texts: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
+    texts
+        .map(|text| Ok(CString::new(text.into_vec())?))
+        .collect()
+}
+
+/// This program's own, and the number of what is handed over.
+fn environment(carrier: RawFd) -> io::Result<Vec<CString>> {
+    let handed = format!("{VARIABLE}={}:{carrier}", std::process::id());
+    let own = std::env::vars_os().map(|(mut entry, value)| {
+        entry.push("=");
+        entry.push(value);
+        entry
+    });
+    texts(own.chain([OsString::from(handed)]))
+}
+
+/// Takes what is there for this process. What is there for another one, whose child this is, is not ours: it is only
+/// kept from our own children.
+fn take_before() -> Result<Option<Before>, String> {
+    let Some(value) = take_variable(VARIABLE) else {
+        return Ok(None);
+    };
+    let own = format!("{}:", std::process::id());
+    let descriptor = value
+        .to_str()
+        .and_then(|value| value.strip_prefix(&own)?.parse().ok());
+    let Some(descriptor) = descriptor else {
+        return Ok(None);
+    };
+    let mut carrier = Carrier::take_over(descriptor).map_err(|error| error.to_string())?;
+    let handover = Handover::read(&mut carrier).map_err(|error| error.0)?;
+    Ok(Some(Before {
+        handover,
+        payload: (carrier.left() > 0).then_some(carrier),
+    }))
+}
+
+/// The file of this program; where it was replaced or removed meanwhile, the place where it was.
+fn program() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let name = program.as_os_str().as_bytes();
+    match name.strip_suffix(DELETED.as_bytes()) {
+        Some(place) if !program.exists() => Ok(OsString::from_vec(place.to_vec()).into()),
+        _ => Ok(program),
+    }
+}
+
+/// For ps and top: one that was executed as /proc/self/exe is called "exe" there.
+fn name_process(program: &Path) {
+    let name = program.file_name().unwrap_or_default().as_bytes();
+    if let Ok(name) = CString::new(name) {
+        // An error: the name is wrong there, and nothing else.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+fn keep(descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    descriptors.iter().try_for_each(keep_on_exec)
+}
+
+fn close_on_exec(descriptor: &BorrowedFd<'_>) {
+    // An error: it is not open, which cannot be.
+    let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
 }
 
 /// From now on a signal of ours does not come to this thread.
@@ -135,38 +324,4 @@ fn our_signals() -> SigSet {
     [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]
         .into_iter()
         .collect()
-}
-
-fn carried_file(carried: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create(c"flop-carried", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(carried)?;
-    keep_on_exec(&file)?;
-    Ok(file)
-}
-
-/// Whether this program follows another one in the same process.
-pub fn is_restarted() -> bool {
-    std::env::var_os(VARIABLE).is_some()
-}
-
-/// What the program before this one in the same process left; `None` at an ordinary start.
-///
-/// # Errors
-///
-/// The variable is there, but what it names is not what it should be.
-pub fn carried() -> io::Result<Option<Vec<u8>>> {
-    let Some(descriptor) = std::env::var_os(VARIABLE) else {
-        return Ok(None);
-    };
-    let descriptor: Option<RawFd> = descriptor.to_str().and_then(|text| text.parse().ok());
-    let descriptor = descriptor.ok_or(io::ErrorKind::InvalidInput)?;
-    let name = std::fs::read_link(format!("/proc/self/fd/{descriptor}"))?;
-    if !name.to_string_lossy().starts_with("/memfd:flop-carried") {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut file = File::from(inherited(descriptor)?);
-    file.seek(SeekFrom::Start(0))?;
-    let mut bytes = Vec::new();
-    file.take(CARRIED_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }

@@ -1,14 +1,17 @@
 //! What a sockserv that restarts hands to the program that follows it in the same process: its stream, its place in
-//! it, and everything that is not acknowledged. Bytes in an anonymous file, whose number goes over in the environment.
+//! it, and everything that is not acknowledged. The payload of what `process` hands over, written and read chunk by
+//! chunk, so that the alerts are in memory once more and not twice.
 //!
 //! | size | field        | meaning                                                            |
 //! |-----:|--------------|--------------------------------------------------------------------|
 //! |    8 | magic        | `FLoPCARY`                                                         |
-//! |    4 | version      | 1                                                                  |
+//! |    4 | version      | 2                                                                  |
+//! |    4 | size         | of the fields up to the chunks, at most 1 MiB                      |
 //! |   16 | stream       | the stream's id                                                    |
 //! |    8 | acknowledged | last acknowledged sequence number                                  |
-//! |    4 | sockets      | number of alert sockets, then for each: u32 descriptor, u16 length, path |
-//! |    4 | chunks       | number of chunks, then for each: u8 what, u64 first number, u32 length, items |
+//! |    4 | sockets      | number of alert sockets, then each as `LeftOpen`                   |
+//! |    4 | chunks       | number of chunks                                                   |
+//! |      | chunks       | for each: u8 what, u64 first number, u32 length, items             |
 //!
 //! What: 0 alerts that were never sent (they get their numbers later), 1 alerts that were sent, 2 loss records that
 //! were sent or numbered.
@@ -17,27 +20,31 @@
 
 use crate::buffer::Chunk;
 use crate::error::Error;
-use crate::process;
-use crate::wire::{DecodeError, Fields, StreamId, error, put_text};
-use std::os::fd::RawFd;
-use std::path::PathBuf;
+use crate::process::{Carrier, LeftOpen, Restart};
+use crate::wire::{DecodeError, Fields, StreamId, error};
+use std::io::{self, Write};
 
 const MAGIC: &[u8; 8] = b"FLoPCARY";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Sockets are few, and their paths are short.
+const FIELDS_BYTES_MAX: usize = 1 << 20;
+/// In front of a chunk's items.
+const CHUNK_HEAD_BYTES: usize = 13;
 
 const UNSENT: u8 = 0;
 const SENT: u8 = 1;
 const SENT_LOSSES: u8 = 2;
 
-/// See the module.
+/// See the module. Dropped with alerts in it, it says how many are lost: then this program was refused something before
+/// it could take them into its buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Carried {
     /// The stream goes on.
     pub stream: StreamId,
     /// Its last acknowledged number.
     pub acknowledged: u64,
-    /// Descriptors of the alert sockets, which stay open, and their paths.
-    pub sockets: Vec<(RawFd, PathBuf)>,
+    /// The alert sockets, which stay open.
+    pub sockets: Vec<LeftOpen>,
     /// In order; the sent ones first.
     pub chunks: Vec<CarriedChunk>,
 }
@@ -58,114 +65,159 @@ pub enum CarriedChunk {
     },
 }
 
+impl CarriedChunk {
+    fn alerts(&self) -> u64 {
+        match self {
+            CarriedChunk::Unsent(chunk)
+            | CarriedChunk::Sent {
+                chunk,
+                alerts: true,
+                ..
+            } => u64::from(chunk.len()),
+            CarriedChunk::Sent { alerts: false, .. } => 0,
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let (what, first, chunk) = match self {
+            CarriedChunk::Unsent(chunk) => (UNSENT, 0, chunk),
+            CarriedChunk::Sent {
+                first,
+                chunk,
+                alerts: true,
+            } => (SENT, *first, chunk),
+            CarriedChunk::Sent {
+                first,
+                chunk,
+                alerts: false,
+            } => (SENT_LOSSES, *first, chunk),
+        };
+        let mut head = vec![what];
+        head.extend_from_slice(&first.to_le_bytes());
+        head.extend_from_slice(&count(chunk.bytes().len()));
+        out.write_all(&head)?;
+        out.write_all(chunk.bytes())
+    }
+
+    fn read(carrier: &mut Carrier) -> Result<CarriedChunk, DecodeError> {
+        let head = carrier.take("the head of a chunk", CHUNK_HEAD_BYTES)?;
+        let mut fields = Fields::new(&head);
+        let what = fields.u8("the kind of a chunk")?;
+        let first = fields.u64("the number of a chunk")?;
+        let length = fields.u32("the length of a chunk")? as usize;
+        let chunk = Chunk::of(carrier.take("a chunk", length)?);
+        match what {
+            UNSENT => Ok(CarriedChunk::Unsent(chunk)),
+            SENT | SENT_LOSSES => Ok(CarriedChunk::Sent {
+                first,
+                chunk,
+                alerts: what == SENT,
+            }),
+            other => error(format!("a chunk of the unknown kind {other}")),
+        }
+    }
+}
+
 impl Carried {
     /// What the program before this one in the same process left; `None` at an ordinary start.
     ///
     /// # Errors
     ///
     /// It cannot be read: then the alerts in it cannot be saved, and nothing is to be started over them.
-    pub fn take() -> Result<Option<Carried>, Error> {
-        let failed = |answer: String| {
-            Error::start(
-                "cannot take over what was there before the restart",
-                answer,
-                "",
-            )
-        };
-        match process::carried().map_err(|error| failed(error.to_string()))? {
-            None => Ok(None),
-            Some(bytes) => Carried::decode(&bytes)
-                .map(Some)
-                .map_err(|error| failed(error.0)),
-        }
+    pub fn take(restart: &mut Restart) -> Result<Option<Carried>, Error> {
+        let carried = restart.take_payload().map(|mut left| {
+            Carried::read(&mut left).map_err(|error| {
+                let tried = "cannot take over what was buffered before the restart";
+                Error::start(tried, error, "it is lost")
+            })
+        });
+        carried.transpose()
     }
 
-    /// The bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&self.stream.0);
-        out.extend_from_slice(&self.acknowledged.to_le_bytes());
-        out.extend_from_slice(&count(self.sockets.len()));
-        for (descriptor, path) in &self.sockets {
-            out.extend_from_slice(&descriptor.to_le_bytes());
-            put_text(&mut out, path.as_os_str().as_encoded_bytes());
-        }
-        out.extend_from_slice(&count(self.chunks.len()));
-        for chunk in &self.chunks {
-            let (what, first, chunk) = match chunk {
-                CarriedChunk::Unsent(chunk) => (UNSENT, 0, chunk),
-                CarriedChunk::Sent {
-                    first,
-                    chunk,
-                    alerts: true,
-                } => (SENT, *first, chunk),
-                CarriedChunk::Sent {
-                    first,
-                    chunk,
-                    alerts: false,
-                } => (SENT_LOSSES, *first, chunk),
-            };
-            out.push(what);
-            out.extend_from_slice(&first.to_le_bytes());
-            out.extend_from_slice(&count(chunk.bytes().len()));
-            out.extend_from_slice(chunk.bytes());
-        }
-        out
+    /// The alerts, for good: from now on somebody else knows of them.
+    pub fn take_chunks(&mut self) -> Vec<CarriedChunk> {
+        std::mem::take(&mut self.chunks)
     }
 
-    /// Reads the bytes.
+    fn alerts(&self) -> u64 {
+        self.chunks.iter().map(CarriedChunk::alerts).sum()
+    }
+
+    /// Writes all of it.
     ///
     /// # Errors
     ///
-    /// They are not what another sockserv left.
-    pub fn decode(bytes: &[u8]) -> Result<Carried, DecodeError> {
-        let mut fields = Fields::new(bytes);
-        if fields.bytes("the magic word", MAGIC.len())? != MAGIC {
+    /// The system has no memory for it.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut fields = Vec::new();
+        fields.extend_from_slice(&self.stream.0);
+        fields.extend_from_slice(&self.acknowledged.to_le_bytes());
+        fields.extend_from_slice(&count(self.sockets.len()));
+        for socket in &self.sockets {
+            socket.put(&mut fields);
+        }
+        fields.extend_from_slice(&count(self.chunks.len()));
+        out.write_all(MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        out.write_all(&count(fields.len()))?;
+        out.write_all(&fields)?;
+        self.chunks.iter().try_for_each(|chunk| chunk.write(out))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is not what another sockserv left.
+    pub fn read(carrier: &mut Carrier) -> Result<Carried, DecodeError> {
+        let head = carrier.take("the head", MAGIC.len() + 8)?;
+        let mut head = Fields::new(&head);
+        if head.bytes("the magic word", MAGIC.len())? != MAGIC {
             return error("nothing that a sockserv left");
         }
-        let version = fields.u32("the version")?;
+        let version = head.u32("the version")?;
         if version != VERSION {
             return error(format!(
                 "version {version}, version {VERSION} is known here"
             ));
         }
+        let size = head.u32("the size of the fields")? as usize;
+        if size > FIELDS_BYTES_MAX {
+            return error(format!(
+                "fields of {size} bytes, at most {FIELDS_BYTES_MAX} allowed"
+            ));
+        }
+        let fields = carrier.take("the fields", size)?;
+        let mut fields = Fields::new(&fields);
         let stream = StreamId(fields.array("the stream")?);
         let acknowledged = fields.u64("the acknowledged number")?;
         let mut sockets = Vec::new();
         for _ in 0..fields.u32("the number of sockets")? {
-            let descriptor = fields.u32("a descriptor")?.cast_signed();
-            sockets.push((descriptor, PathBuf::from(fields.text("a path", 4096)?)));
+            sockets.push(LeftOpen::read(&mut fields)?);
         }
-        let mut chunks = Vec::new();
-        for _ in 0..fields.u32("the number of chunks")? {
-            let what = fields.u8("the kind of a chunk")?;
-            let first = fields.u64("the number of a chunk")?;
-            let length = fields.u32("the length of a chunk")? as usize;
-            let chunk = Chunk::of(fields.bytes("a chunk", length)?.to_vec());
-            chunks.push(match what {
-                UNSENT => CarriedChunk::Unsent(chunk),
-                SENT => CarriedChunk::Sent {
-                    first,
-                    chunk,
-                    alerts: true,
-                },
-                SENT_LOSSES => CarriedChunk::Sent {
-                    first,
-                    chunk,
-                    alerts: false,
-                },
-                other => return error(format!("a chunk of the unknown kind {other}")),
-            });
+        let count = fields.u32("the number of chunks")?;
+        fields.end("the fields")?;
+        let chunks = (0..count)
+            .map(|_| CarriedChunk::read(carrier))
+            .collect::<Result<_, _>>()?;
+        match carrier.left() {
+            0 => Ok(Carried {
+                stream,
+                acknowledged,
+                sockets,
+                chunks,
+            }),
+            more => error(format!("what was left is {more} bytes too long")),
         }
-        fields.end("what was left")?;
-        Ok(Carried {
-            stream,
-            acknowledged,
-            sockets,
-            chunks,
-        })
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let alerts = self.alerts();
+        if alerts > 0 {
+            crate::err!("{alerts} alerts that were buffered before the restart are lost");
+        }
     }
 }
 
@@ -185,12 +237,24 @@ mod tests {
         Chunk::of(bytes)
     }
 
+    fn read_back(bytes: &[u8]) -> Result<Carried, DecodeError> {
+        let mut carrier = Carrier::new().unwrap();
+        carrier.write_all(bytes).unwrap();
+        carrier.rewind().unwrap();
+        Carried::read(&mut carrier)
+    }
+
     #[test]
-    fn all_of_it_survives() {
+    fn all_of_it_survives_and_a_part_of_it_is_refused() {
+        let socket = |descriptor, path: &str| LeftOpen {
+            descriptor,
+            file: (1, 2),
+            path: path.into(),
+        };
         let carried = Carried {
             stream: StreamId([3; 16]),
             acknowledged: 7,
-            sockets: vec![(5, "/tmp/snort".into()), (6, "other".into())],
+            sockets: vec![socket(5, "/tmp/snort"), socket(6, "/other")],
             chunks: vec![
                 CarriedChunk::Sent {
                     first: 8,
@@ -205,10 +269,14 @@ mod tests {
                 CarriedChunk::Unsent(chunk("later")),
             ],
         };
-        let bytes = carried.encode();
-        assert_eq!(Carried::decode(&bytes).as_ref(), Ok(&carried));
+        assert_eq!(carried.alerts(), 2, "losses are no alerts");
+        let mut bytes = Vec::new();
+        carried.write(&mut bytes).unwrap();
+        assert_eq!(read_back(&bytes).as_ref(), Ok(&carried));
         for end in 0..bytes.len() {
-            assert!(Carried::decode(&bytes[..end]).is_err(), "cut at {end}");
+            assert!(read_back(&bytes[..end]).is_err(), "cut at {end}");
         }
+        bytes.push(0);
+        assert!(read_back(&bytes).is_err(), "a byte too long");
     }
 }

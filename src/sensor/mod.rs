@@ -27,11 +27,12 @@ use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::options::SensorConfig;
-use crate::process::{Cause, Pulse, Restart, Signals};
+use crate::process::{self, Carrier, Cause, LeftOpen, Pulse, Restart, Signals};
 use crate::wake::Waker;
 use crate::wire::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -54,30 +55,69 @@ const HALT_SECS_MAX: Duration = Duration::from_secs(30);
 /// What can be refused: opened while standard error is still the terminal.
 pub struct Inputs {
     sockets: Vec<Served>,
+    /// Of a sockserv that restarted, what is to be emptied once and then closed.
+    leaving: Vec<Served>,
     fifo: Fifo,
     /// What a sockserv that restarted left, when this is the program that follows it.
     carried: Option<Carried>,
 }
 
 impl Inputs {
-    /// Binds the alert sockets, or takes those over that a restart left open, and makes the FIFO.
+    /// Binds the alert sockets and makes the FIFO, or takes those over that a restart left open.
     ///
     /// # Errors
     ///
     /// The first that is refused.
-    pub fn open(config: &SensorConfig, carried: Option<Carried>) -> Result<Inputs, Error> {
+    pub fn open(
+        config: &SensorConfig,
+        control: Option<LeftOpen>,
+        carried: Option<Carried>,
+    ) -> Result<Inputs, Error> {
         let left = carried.as_ref().map_or(&[][..], |carried| &carried.sockets);
-        let open = |path: &PathBuf| match left.iter().find(|(_, left)| left == path) {
-            Some((descriptor, _)) => Served::inherit("alert socket", *descriptor, path),
-            None => Served::bind("alert socket", path),
-        };
-        let sockets = config.sockets.iter().map(open).collect::<Result<_, _>>()?;
-        let fifo = Fifo::create(&config.control)?;
+        let mut leaving = left
+            .iter()
+            .map(|left| Served::inherit(ALERT_SOCKET, left))
+            .collect::<Result<_, _>>()?;
+        let sockets = config
+            .sockets
+            .iter()
+            .map(|path| serve(path, &mut leaving))
+            .collect::<Result<_, _>>()?;
         Ok(Inputs {
             sockets,
-            fifo,
+            leaving,
+            fifo: Fifo::inherit(control, &config.control)?,
             carried,
         })
+    }
+}
+
+/// As errors name it.
+const ALERT_SOCKET: &str = "alert socket";
+
+/// The socket at `path`: the one of `left` that is there, or a new one. Where its file has been taken away, and something
+/// else is there that forbids a new one, the old one is kept, as it was before the restart: no reason to lose what is
+/// buffered.
+fn serve(path: &Path, left: &mut Vec<Served>) -> Result<Served, Error> {
+    let place = process::absolute(path);
+    let Some(found) = left.iter().position(|left| left.path() == place) else {
+        return Served::bind(ALERT_SOCKET, path);
+    };
+    if left[found].is_there() {
+        return Ok(left.swap_remove(found).named(path));
+    }
+    match Served::bind(ALERT_SOCKET, path) {
+        Ok(served) => {
+            crate::warning!(
+                "the file of alert socket {} was gone and is made again: an IDS may have to be restarted",
+                path.display()
+            );
+            Ok(served)
+        }
+        Err(error) => {
+            crate::err!("{error}; no IDS reaches this sockserv there");
+            Ok(left.swap_remove(found).named(path))
+        }
     }
 }
 
@@ -129,6 +169,8 @@ pub struct Sensor {
     left: Receiver<(StreamId, Outgoing)>,
     /// What the receiver leaves when it ends.
     sockets: Receiver<Vec<Served>>,
+    /// What the control thread leaves when it ends.
+    fifo: Receiver<Fifo>,
     asked: Receiver<Cause>,
     drops: Sender<Doomed>,
     dropper_ends_by: EndsBy,
@@ -163,7 +205,8 @@ impl Sensor {
         let send_waker = waker()?;
         let (mut intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
         let ledger = Ledger::new(stop.control.clone(), send_waker.clone());
-        let paths = config.sockets.iter().map(|path| path.display().to_string());
+        let sockets = inputs.sockets.iter().chain(&inputs.leaving);
+        let paths = sockets.map(|socket| socket.path().display().to_string());
         let tuning = Tuning::new(config, send_waker.clone());
         let status = Status::new(gauge, ledger, paths.collect(), &config.server);
         let outgoing = match inputs.carried {
@@ -176,6 +219,7 @@ impl Sensor {
         let (asked_send, asked) = unbounded();
         let (left_send, left) = bounded(1);
         let (sockets_send, sockets) = bounded(1);
+        let (fifo_send, fifo_left) = bounded(1);
         let (drops_send, drops) = bounded(dropper::BACKLOG_MAX);
         let deadline = sender::Deadline::new(send_waker.clone());
         let dropper_ends_by = EndsBy::default();
@@ -204,6 +248,7 @@ impl Sensor {
         let (fifo, control_waker) = (inputs.fifo, stop.control.clone());
         let receiver = receiver::Receiver {
             sockets: inputs.sockets,
+            leaving: inputs.leaving,
             link: config.link,
             intake,
             drops: drops_send.clone(),
@@ -213,10 +258,10 @@ impl Sensor {
         };
         let mut crew = Crew::default();
         crew.spawn("sensor-drop", move || dropper.run())?;
-        // An error of these two: nobody wants to know what they leave.
+        // An error of these three: nobody wants to know what they leave.
         crew.spawn("sensor-send", move || drop(left_send.send(sender.run())))?;
         crew.spawn("sensor-ctrl", move || {
-            ctrl::run(fifo, &control_waker, controls)
+            drop(fifo_send.send(ctrl::run(fifo, &control_waker, controls)))
         })?;
         crew.spawn("sensor-recv", move || {
             drop(sockets_send.send(receiver.run()))
@@ -228,6 +273,7 @@ impl Sensor {
             sender: deadline,
             left,
             sockets,
+            fifo: fifo_left,
             asked,
             drops: drops_send,
             dropper_ends_by,
@@ -324,13 +370,8 @@ impl Sensor {
     ///
     /// # Errors
     ///
-    /// A thread did not end, so that nothing could be carried over; or the FIFO cannot be made again.
-    pub fn restart(
-        self,
-        restart: &Restart,
-        signals: &Signals,
-        config: &SensorConfig,
-    ) -> Result<Inputs, Error> {
+    /// A thread did not end, so that nothing could be carried over.
+    pub fn restart(self, restart: &Restart, signals: &Signals) -> Result<Inputs, Error> {
         self.sender.set(Instant::now());
         // An error: it is set already, and is earlier.
         let _ = self.dropper_ends_by.set(Instant::now() + LAST_SECS_MAX);
@@ -351,30 +392,31 @@ impl Sensor {
             .sockets
             .recv_timeout(HALT_SECS_MAX)
             .map_err(|_| busy("sensor-recv"))?;
+        let fifo = self
+            .fifo
+            .recv_timeout(HALT_SECS_MAX)
+            .map_err(|_| busy("sensor-ctrl"))?;
         let status = self.join();
         crate::notice!("{}", status.final_line());
         let (acknowledged, chunks) = outgoing.carry(&status);
-        let leave = |served: Served| served.leave();
-        let sockets: Vec<_> = sockets
-            .into_iter()
-            .map(leave)
-            .collect::<Result<_, _>>()
-            .map_err(|error| {
-                Error::start(
-                    "cannot leave the alert sockets open",
-                    error,
-                    "start it again",
-                )
-            })?;
         let carried = Carried {
             stream,
             acknowledged,
-            sockets,
+            sockets: sockets.iter().map(Served::left_open).collect(),
             chunks,
         };
-        let Err(error) = restart.execute(&carried.encode(), signals);
+        let mut leaving = fifo.leaving();
+        leaving.open.extend(sockets.iter().map(Served::as_fd));
+        let write = |carrier: &mut Carrier| carried.write(carrier);
+        leaving.payload = Some(&write);
+        let Err(error) = restart.execute(&leaving, signals);
         crate::err!("{error}");
-        Inputs::open(config, Some(carried))
+        Ok(Inputs {
+            sockets,
+            leaving: Vec::new(),
+            fifo,
+            carried: Some(carried),
+        })
     }
 }
 

@@ -72,11 +72,11 @@ impl Outgoing {
 
     /// Goes on where the program before this one stood. What was sent keeps its number; what was not goes into the
     /// buffer again.
-    pub(super) fn resume(outlet: Outlet, intake: &mut Intake, carried: Carried) -> Outgoing {
+    pub(super) fn resume(outlet: Outlet, intake: &mut Intake, mut carried: Carried) -> Outgoing {
         let mut outgoing = Outgoing::new(outlet);
         outgoing.acknowledged = carried.acknowledged;
         outgoing.next = carried.acknowledged + 1;
-        for carried in carried.chunks {
+        for carried in carried.take_chunks() {
             match carried {
                 CarriedChunk::Unsent(chunk) => intake.push_all(chunk.items()),
                 CarriedChunk::Sent {

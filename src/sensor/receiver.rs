@@ -27,6 +27,8 @@ const LAST_DATAGRAMS: usize = 10_000;
 
 pub(super) struct Receiver {
     pub(super) sockets: Vec<Served>,
+    /// Sockets from before a restart, by which nobody is to reach us any more.
+    pub(super) leaving: Vec<Served>,
     pub(super) link: LinkType,
     pub(super) intake: Intake,
     /// To the dropper.
@@ -42,6 +44,7 @@ impl Receiver {
         let sockets = std::mem::take(&mut self.sockets);
         let stop = self.stop.receiver.clone();
         let mut hand = Hand::default();
+        self.take_leave(&mut hand, sockets.len());
         let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
         fds.push(net::readable(&stop));
         while !self.stop.is_asked() {
@@ -60,11 +63,22 @@ impl Receiver {
         if self.stop.keeps_sockets() {
             return sockets; // What they queue is for the program that follows.
         }
-        sockets.iter().for_each(Served::unlink);
-        for (number, socket) in sockets.iter().enumerate() {
-            self.turn(&mut hand, socket, number, LAST_DATAGRAMS);
-        }
+        self.empty(&mut hand, &sockets, 0);
         sockets
+    }
+
+    /// Closes the sockets that are not served any more: an IDS that still sends there is told so instead of waiting.
+    fn take_leave(&mut self, hand: &mut Hand, first: usize) {
+        let leaving = std::mem::take(&mut self.leaving);
+        self.empty(hand, &leaving, first);
+    }
+
+    /// Takes what the kernel queues for the last time. The first socket has this number.
+    fn empty(&mut self, hand: &mut Hand, sockets: &[Served], first: usize) {
+        sockets.iter().for_each(Served::unlink);
+        for (number, socket) in (first..).zip(sockets) {
+            self.turn(hand, socket, number, LAST_DATAGRAMS);
+        }
     }
 
     /// Takes what is there, up to `most` datagrams.

@@ -1,11 +1,15 @@
 //! In the background: what is refused still reaches the terminal, and syslog gets the rest.
 
 use crate::database::Kind;
-use crate::program::{ends, pid_in, signal_to};
+use crate::program::{Program, built, ends, eventually, pid_in, signal_to};
 use crate::site::Site;
 use crate::syslog::Syslog;
 use nix::sys::signal::Signal;
 use std::fs;
+use std::path::Path;
+
+/// The kernel queues net.unix.max_dgram_qlen of them: 10, or 512 on some systems.
+const MORE_LINES_THAN_QUEUED: usize = 2000;
 
 #[test]
 fn both_daemons_run_in_the_background_and_log_with_their_own_pid() {
@@ -48,6 +52,7 @@ fn both_daemons_run_in_the_background_and_log_with_their_own_pid() {
     assert!(line.starts_with("<134>"), "statistics are INFO: {line}");
     signal_to(sensor, Signal::SIGHUP);
     syslog.gets("restarting: SIGHUP");
+    syslog.gets_times(&format!("sockserv[{sensor}]: ready"), 2);
     site.ids_sends_alerts(101..=200);
     site.database_gets(1..=200);
     assert_eq!(
@@ -70,9 +75,59 @@ fn both_daemons_run_in_the_background_and_log_with_their_own_pid() {
 fn what_is_refused_in_the_background_reaches_the_terminal_and_the_exit_code() {
     let site = Site::empty(Kind::Sqlite);
     fs::write(site.path("sockserv"), "precious").expect("a file");
-    let mut program = site.run("sockserv", "refused", &["-b", "-s", "sockserv", "-N", "s"]);
-    assert_eq!(program.exits().code(), Some(1));
-    program.says("there is a file which is no socket; it is left alone");
+    // The command may not return before the line is there: scripts read both at once.
+    for round in 0..20 {
+        let log = format!("refused{round}");
+        let mut program = site.run("sockserv", &log, &["-b", "-s", "sockserv", "-N", "s"]);
+        assert_eq!(program.exits().code(), Some(1));
+        let sentence = "there is a file which is no socket; it is left alone";
+        assert!(program.log().contains(sentence), "in round {round}");
+    }
+}
+
+#[test]
+fn a_syslog_daemon_that_takes_nothing_holds_nobody_up_and_hears_how_many_lines_it_lost() {
+    let site = Site::empty(Kind::Sqlite);
+    let mut syslog = Syslog::at(&site);
+    let args = ["-s", "sockserv", "-N", "s", "-l", "--syslog-socket", "log"];
+    let mut sockserv = site.run("sockserv", "sockserv", &args);
+    syslog.gets("]: ready");
+    let many = "stats\n".repeat(MORE_LINES_THAN_QUEUED);
+    site.commands("sockserv.ctrl", &many);
+    site.commands("sockserv.ctrl", "help > done");
+    eventually("the commands are carried out", || {
+        fs::metadata(site.path("done")).map_err(|error| error.to_string())
+    });
+    syslog.gets("received 0 [0]"); // Which makes room again.
+    site.commands("sockserv.ctrl", "stats");
+    syslog.gets("lines are lost here: the syslog daemon at log did not take them");
+    site.commands("sockserv.ctrl", &many);
+    sockserv.signal(Signal::SIGTERM);
+    assert_eq!(sockserv.exits().code(), Some(0));
+}
+
+#[test]
+fn lines_in_syslog_have_the_local_time() {
+    let site = Site::empty(Kind::Sqlite);
+    let mut syslog = Syslog::at(&site);
+    let args = [
+        "TZ=FAR-9",
+        built("sockserv"),
+        "-s",
+        "sockserv",
+        "-N",
+        "s",
+        "-l",
+    ];
+    let args = [&args[..], &["--syslog-socket", "log"]].concat();
+    let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    let env = Path::new("/usr/bin/env");
+    let _sockserv = Program::start_file(env, &args, site.folder(), &site.path("env.log"));
+    let line = syslog.gets("]: ready");
+    let hour: i8 = line["<133>Nov 21 ".len()..][..2].parse().expect("an hour");
+    let there = jiff::tz::TimeZone::fixed(jiff::tz::Offset::constant(9));
+    let now = jiff::Timestamp::now().to_zoned(there).hour();
+    assert!([now, (now + 23) % 24].contains(&hour), "{line}");
 }
 
 #[test]

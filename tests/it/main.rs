@@ -29,6 +29,7 @@ mod preflight;
 mod pressure;
 mod program;
 mod readme_ctrl;
+mod reload;
 mod report;
 mod restart;
 mod serial;

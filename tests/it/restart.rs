@@ -83,8 +83,7 @@ fn a_program_that_was_replaced_runs_afterwards_and_one_that_is_gone_keeps_the_ol
     site.start_sockserv_of(&program);
     std::fs::remove_file(&program).expect("it is there");
     site.sockserv().signal(Signal::SIGHUP);
-    site.sockserv()
-        .says("put the program back; this one goes on running");
+    site.sockserv().says("this one goes on running");
     site.ids_sends_alerts(1..=10);
     site.database_gets(1..=10);
     std::fs::copy(env!("CARGO_BIN_EXE_sockserv"), &program).expect("a copy");
