@@ -2,6 +2,7 @@
 
 mod bad_server;
 mod delivery;
+mod hostile_server;
 mod operator;
 mod program;
 mod server;
