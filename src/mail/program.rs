@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::options::{KEYWORDS, Options, command, computed, validate};
-use super::{Inputs, Kind, Mailer};
+use super::{Carried, Inputs, Kind, Mailer};
 use crate::config::{self, CommandLine};
 use crate::error::Error;
 use crate::process::{Begun, Cause, Restart, Service, Signals};
@@ -26,7 +26,7 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
         return config::print(&in_force.dump(KEYWORDS, &computed(&config)));
     }
     if in_force.options.test {
-        Inputs::open(&config)?.test()?;
+        Inputs::open(&config, None)?.test()?;
         crate::notice!("the configuration is fine: {config}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -34,31 +34,43 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
-    let inputs = Inputs::open(&config)?;
+    let mut inputs = Inputs::open(&config, Carried::take()?)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
     let service = Service::find()?;
-    let mut mailer = Mailer::start(inputs, &config)?;
-    service.ready(mailer.pulses());
-    crate::notice!("ready: {config}");
-    let cause = loop {
-        match (mailer.wait(&signals), restart.check()) {
-            (Ok(Cause::Restart(_)), Err(error)) => crate::err!("{error}"),
-            (cause, _) => break cause,
+    loop {
+        let mut mailer = Mailer::start(inputs, &config)?;
+        service.ready(mailer.pulses());
+        crate::notice!("ready: {config}");
+        match wait(&mut mailer, &signals, &restart) {
+            Ok(Cause::Restart(cause)) => {
+                service.reloading();
+                crate::notice!("restarting: {cause}");
+                inputs = mailer.restart(&restart, &signals, &config)?;
+            }
+            ended => return stop(mailer, &service, ended),
         }
-    };
-    match cause {
-        Ok(Cause::Restart(_)) => service.reloading(),
-        _ => service.stopping(),
     }
-    if let Ok(cause) = &cause {
+}
+
+/// A restart that is impossible is told, and changes nothing.
+fn wait(mailer: &mut Mailer, signals: &Signals, restart: &Restart) -> Result<Cause, Error> {
+    loop {
+        let cause = mailer.wait(signals)?;
+        match (cause, restart.check()) {
+            (Cause::Restart(_), Err(error)) => crate::err!("{error}"),
+            _ => return Ok(cause),
+        }
+    }
+}
+
+fn stop(mailer: Mailer, service: &Service, ended: Result<Cause, Error>) -> Result<ExitCode, Error> {
+    service.stopping();
+    if let Ok(cause) = &ended {
         crate::notice!("stopping: {}", cause.text());
     }
     let stopped = mailer.stop(); // In any case: the socket is to be removed.
-    let cause = cause?;
+    ended?;
     crate::notice!("stopped: {}", stopped?);
-    match cause {
-        Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
-        Cause::Restart(_) => restart.follow(&signals),
-    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,4 +5,5 @@ mod delivery;
 mod hostile_server;
 mod operator;
 mod program;
+mod restart;
 mod server;
