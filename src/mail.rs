@@ -70,7 +70,7 @@ pub struct Inputs {
 
 /// What tells.
 enum Teller {
-    Mail(Smtp),
+    Mail(Box<Smtp>),
     Exec(exec::Program),
     /// All is printed.
     Nobody,
@@ -128,7 +128,7 @@ impl Inputs {
     /// As `Served::bind`; a file cannot be taken.
     pub fn open(config: &Config, carried: Option<Carried>) -> Result<Inputs, Error> {
         let teller = match &config.way {
-            Way::Mail(mail) => Teller::Mail(Smtp::new(mail)?),
+            Way::Mail(mail) => Teller::Mail(Box::new(Smtp::new(mail)?)),
             Way::Exec { program, timeout } => Teller::Exec(exec::Program::open(program, *timeout)?),
             Way::Print => Teller::Nobody,
         };

@@ -208,6 +208,29 @@ fn a_try_ends_also_when_each_answer_comes_in_time() {
 }
 
 #[test]
+fn a_server_that_does_not_read_the_mail_ends_the_try() {
+    let port = start(|mut stream| {
+        socket2::SockRef::from(&stream)
+            .set_recv_buffer_size(4096)
+            .ok()?;
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        stream.write_all(b"220 hi\r\n").ok()?;
+        while lines.next()?.ok()? != "DATA" {
+            stream.write_all(b"250 ok\r\n").ok()?;
+        }
+        stream.write_all(b"354 go on\r\n").ok()?;
+        thread::park(); // While the kernel takes some megabytes for it.
+        None
+    });
+    let args = "-S localhost -r root -d x -L 12000 -M 1 --mail-timeout 1 --listed 12000 --max-waiting 12000 --drain 1 -p";
+    let args: Vec<&str> = args.split(' ').chain([port.as_str()]).collect();
+    let mut alert = Program::start("alert", &args);
+    (0..12000).for_each(|n| alert.send(&record(n, 1, &"\u{fc}".repeat(160))));
+    assert_eq!(alert.wait_until_it_ends().code(), Some(1));
+    alert.wait_until_it_says("no answer within 1 s");
+}
+
+#[test]
 fn what_is_no_smtp_is_shown_in_harmless_letters() {
     let port = start(|mut stream| stream.write_all(b"SSH-2.0-\x1b[2J\r\n").ok());
     let drop = Program::start("drop", &args(&port, ""));
