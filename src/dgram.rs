@@ -73,6 +73,36 @@ impl Served {
         })
     }
 
+    /// The socket at `path`: the one of `left` that is there, or a new one. Where its file has been taken away, and
+    /// something else is there that forbids a new one, the old one is kept, as it was before the restart: no reason to
+    /// lose what waits.
+    ///
+    /// # Errors
+    ///
+    /// As `bind`, where none was left.
+    pub fn bind_or_keep(what: &str, path: &Path, left: &mut Vec<Served>) -> Result<Served, Error> {
+        let place = process::absolute(path);
+        let Some(found) = left.iter().position(|left| left.path() == place) else {
+            return Served::bind(what, path);
+        };
+        if left[found].is_there() {
+            return Ok(left.swap_remove(found).named(path));
+        }
+        match Served::bind(what, path) {
+            Ok(served) => {
+                crate::warning!(
+                    "the file of {what} {} was gone and is made again: who writes to it may have to be restarted",
+                    path.display()
+                );
+                Ok(served)
+            }
+            Err(error) => {
+                crate::err!("{error}; nobody reaches this socket there");
+                Ok(left.swap_remove(found).named(path))
+            }
+        }
+    }
+
     /// The same under the name that it has in this program's configuration.
     pub fn named(self, path: &Path) -> Served {
         let mut named = self;

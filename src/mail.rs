@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+mod carried;
 mod deliverer;
 pub mod digest;
 mod exec;
@@ -25,15 +26,15 @@ use crate::crew::Crew;
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::log::Limiter;
-use crate::process::{Cause, Pulse, Signals};
+use crate::process::{Carrier, Cause, Leaving, Pulse, Restart, Signals};
 use crate::wake::Waker;
 use batch::Batch;
+pub use carried::Carried;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
-use deliverer::Deliverer;
-use nix::unistd::{AccessFlags, access};
+use deliverer::{Deliverer, Ends, Left};
 use options::{Config, Way};
 use smtp::Smtp;
-use std::path::Path;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,10 +61,30 @@ impl Kind {
     }
 }
 
-/// What can be refused at the start: socket, certificates, password.
+/// What can be refused at the start: socket, certificates, password, program.
 pub struct Inputs {
     socket: Served,
-    smtp: Option<Smtp>,
+    teller: Teller,
+    /// What the program before a restart left.
+    left: Option<Left>,
+}
+
+/// What tells.
+enum Teller {
+    Mail(Box<Smtp>),
+    Exec(exec::Program),
+    /// All is printed.
+    Nobody,
+}
+
+impl Teller {
+    fn open(config: &Config) -> Result<Teller, Error> {
+        Ok(match &config.way {
+            Way::Mail(mail) => Teller::Mail(Box::new(Smtp::new(mail)?)),
+            Way::Exec { program, timeout } => Teller::Exec(exec::Program::open(program, *timeout)?),
+            Way::Print => Teller::Nobody,
+        })
+    }
 }
 
 /// The running program.
@@ -73,6 +94,8 @@ pub struct Mailer {
     waker: Waker,
     config: Config,
     gave_up: Receiver<Error>,
+    sockets: Receiver<Served>,
+    left: Receiver<Left>,
     refusals: Receiver<()>,
     limiter: Limiter,
     told_refused: u64,
@@ -82,9 +105,16 @@ pub struct Mailer {
 struct Shared {
     /// Held for an addition or an exchange, never across a read, a write or a line.
     waiting: Mutex<Waiting>,
-    /// Set once: until then everything must have been told.
-    stop_at: OnceLock<Instant>,
+    /// Set once.
+    stop: OnceLock<Stop>,
     counts: Counts,
+}
+
+struct Stop {
+    /// Until then everything must have been told.
+    at: Instant,
+    /// For a restart: the socket stays open, and what waits is carried over.
+    keeps: bool,
 }
 
 struct Waiting {
@@ -102,23 +132,25 @@ struct Counts {
 }
 
 impl Inputs {
-    /// Makes the socket and reads the files; connects nowhere.
+    /// Makes the socket, or takes the one over that a restart left open, and reads the files; connects nowhere.
     ///
     /// # Errors
     ///
     /// As `Served::bind`; a file cannot be taken.
-    pub fn open(config: &Config) -> Result<Inputs, Error> {
-        let smtp = match &config.way {
-            Way::Mail(mail) => Some(Smtp::new(mail)?),
-            Way::Exec { program, .. } => {
-                check_program(program)?;
-                None
-            }
-            Way::Print => None,
+    pub fn open(config: &Config, carried: Option<Carried>) -> Result<Inputs, Error> {
+        let teller = Teller::open(config)?;
+        let what = format!("{} socket", config.kind.name());
+        let (socket, left) = match carried {
+            Some(carried) => (
+                carried.socket(&what, &config.socket)?,
+                Some(carried.into_left()),
+            ),
+            None => (Served::bind(&what, &config.socket)?, None),
         };
         Ok(Inputs {
-            socket: Served::bind(&format!("{} socket", config.kind.name()), &config.socket)?,
-            smtp,
+            socket,
+            teller,
+            left,
         })
     }
 
@@ -128,23 +160,12 @@ impl Inputs {
     ///
     /// What it answers.
     pub fn test(&self) -> Result<(), Error> {
-        let Some(smtp) = &self.smtp else {
+        let Teller::Mail(smtp) = &self.teller else {
             return Ok(());
         };
         let failed = |answer| Error::start("cannot use the mail server", answer, "");
         smtp.test().map_err(failed)
     }
-}
-
-fn check_program(program: &Path) -> Result<(), Error> {
-    access(program, AccessFlags::X_OK).map_err(|errno| {
-        let tried = format!("cannot run program {}", program.display());
-        Error::start(
-            tried,
-            errno.desc(),
-            "it must be a path to an executable file",
-        )
-    })
 }
 
 impl Mailer {
@@ -160,8 +181,16 @@ impl Mailer {
         let (wake, woken) = bounded(1);
         let (refused, refusals) = bounded(1);
         let (give_up, gave_up) = bounded(1);
+        let (leave, left) = bounded(1);
+        let (leave_socket, sockets) = bounded(1);
         let mut crew = Crew::default();
-        let deliverer = Deliverer::new(config, &shared, woken, give_up, inputs.smtp, &mut crew)?;
+        let ends = Ends {
+            woken,
+            give_up,
+            leave,
+        };
+        let (teller, before) = (inputs.teller, inputs.left);
+        let deliverer = Deliverer::new(config, &shared, ends, teller, before, &mut crew)?;
         crew.spawn("mail-deliver", move || deliverer.run())?;
         let receiver = receiver::Receiver {
             socket: inputs.socket,
@@ -169,10 +198,8 @@ impl Mailer {
             shared: Arc::clone(&shared),
             wake,
             refused,
-            level: match config.way {
-                Way::Print => 1, // Each at once.
-                Way::Mail(_) | Way::Exec { .. } => config.level,
-            },
+            leave: leave_socket,
+            level: level(config),
         };
         crew.spawn("mail-recv", move || receiver.run())?;
         Ok(Mailer {
@@ -181,6 +208,8 @@ impl Mailer {
             waker,
             config: config.clone(),
             gave_up,
+            sockets,
+            left,
             refusals,
             limiter: Limiter::default(),
             told_refused: 0,
@@ -221,10 +250,7 @@ impl Mailer {
     ///
     /// `alert` could not tell all.
     pub fn stop(mut self) -> Result<String, Error> {
-        let deadline = Instant::now() + self.config.drain;
-        let _ = self.shared.stop_at.set(deadline); // Only here.
-        self.waker.wake();
-        self.tell_refused();
+        let deadline = self.end(false);
         let left = self.crew.join_until(deadline + JOIN_GRACE);
         match self.gave_up.try_recv() {
             Ok(error) => Err(error),
@@ -235,6 +261,49 @@ impl Mailer {
             )),
             Err(_) => Ok(self.shared.counts.line()),
         }
+    }
+
+    /// Ends the threads, and gives all that waits, and the open socket, to the program that `restart` executes. Returns
+    /// only when that failed: then with what a new `start` goes on with. A try that is on its way gets the time to end.
+    ///
+    /// # Errors
+    ///
+    /// `alert` has just used up its tries. A thread did not end, so that nothing could be carried over.
+    pub fn restart(mut self, restart: &Restart, signals: &Signals) -> Result<Inputs, Error> {
+        let deadline = self.end(true) + JOIN_GRACE;
+        let failed = |answer: String| Error::start("cannot restart", answer, "start it again");
+        let busy = |what: &str| failed(format!("thread {what} does not end"));
+        let socket = self.sockets.recv_deadline(deadline);
+        let socket = socket.map_err(|_| busy("mail-recv"))?;
+        let left = match self.left.recv_deadline(deadline) {
+            Ok(left) => left,
+            Err(_) => return Err(self.gave_up.try_recv().unwrap_or(busy("mail-deliver"))),
+        };
+        self.crew.join_until(deadline); // Who hangs still is mail-send, or asks for a name.
+        crate::notice!("{}", self.shared.counts.line());
+        let carried = Carried::new(&socket, left);
+        let write = |carrier: &mut Carrier| carried.write(carrier);
+        let leaving = Leaving {
+            open: vec![socket.as_fd()],
+            payload: Some(&write),
+            ..Leaving::default()
+        };
+        let Err(error) = restart.execute(&leaving, signals);
+        crate::err!("{error}");
+        Ok(Inputs {
+            teller: Teller::open(&self.config)?,
+            left: Some(carried.into_left()),
+            socket,
+        })
+    }
+
+    /// Asks the threads to end, and says until when they may go on.
+    fn end(&mut self, keeps: bool) -> Instant {
+        let at = Instant::now() + self.config.drain;
+        let _ = self.shared.stop.set(Stop { at, keeps }); // Only here.
+        self.waker.wake();
+        self.tell_refused();
+        at
     }
 
     fn tell_refused(&mut self) {
@@ -258,9 +327,18 @@ impl Shared {
                 batch: Batch::new(singles_max),
                 last_refusal: String::new(),
             }),
-            stop_at: OnceLock::new(),
+            stop: OnceLock::new(),
             counts: Counts::default(),
         }
+    }
+
+    fn stop_at(&self) -> Option<Instant> {
+        self.stop.get().map(|stop| stop.at)
+    }
+
+    /// Whether the end that is asked for is a restart.
+    fn keeps(&self) -> bool {
+        self.stop.get().is_some_and(|stop| stop.keeps)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -284,6 +362,14 @@ impl Counts {
             self.printed.load(Relaxed),
             self.refused.load(Relaxed)
         )
+    }
+}
+
+/// Alerts that are told at once; 0 for never.
+fn level(config: &Config) -> u64 {
+    match config.way {
+        Way::Print => 1, // Each at once.
+        Way::Mail(_) | Way::Exec { .. } => config.level,
     }
 }
 

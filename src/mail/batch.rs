@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::dropped::{Record, Summary, Told};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Memory of the single records.
@@ -19,7 +20,7 @@ const NAMES_MAX: usize = 16;
 const SUMMARIES_MAX: usize = 100;
 
 /// What makes a rule: generator, number, revision, text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct Rule {
     /// Generator.
     pub gid: Option<u32>,
@@ -32,7 +33,7 @@ pub struct Rule {
 }
 
 /// The alerts of one rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Tally {
     /// How many.
     pub count: u64,
@@ -51,7 +52,7 @@ pub struct Tally {
 }
 
 /// Counted names, the first `NAMES_MAX` of them apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Names {
     /// Name and count, in the order of their coming.
     pub named: Vec<(String, u64)>,
@@ -68,6 +69,14 @@ pub struct Batch {
     rules: HashMap<Rule, Tally>,
     summaries: Vec<Summary>,
     alerts: u64,
+}
+
+/// A batch without its limits, to be carried over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Saved {
+    records: Vec<Record>,
+    rules: Vec<(Rule, Tally)>,
+    summaries: Vec<Summary>,
 }
 
 impl Batch {
@@ -145,6 +154,27 @@ impl Batch {
         for summary in later.summaries {
             self.add_summary(summary);
         }
+    }
+
+    /// All that is in it.
+    pub fn save(self) -> Saved {
+        Saved {
+            records: self.records,
+            rules: self.rules.into_iter().collect(),
+            summaries: self.summaries,
+        }
+    }
+
+    /// What was saved, within limits that may be others now.
+    pub fn restore(singles_max: usize, saved: Saved) -> Batch {
+        let mut batch = Batch::new(singles_max);
+        batch.absorb(Batch {
+            records: saved.records,
+            rules: saved.rules.into_iter().collect(),
+            summaries: saved.summaries,
+            ..Batch::new(singles_max)
+        });
+        batch
     }
 
     fn add_alert(&mut self, record: Record) {
@@ -345,6 +375,27 @@ mod tests {
         assert_eq!(first.records(), whole.records());
         assert_eq!(first.rules(), whole.rules());
         assert_eq!(first.alerts(), 12);
+    }
+
+    #[test]
+    fn what_is_saved_is_restored_within_the_limits() {
+        let mut batch = Batch::new(5);
+        (0..12).for_each(|n| batch.add(alert(n % 3, n % 2, "a")));
+        batch.add(Told::Summary(Summary {
+            dropped: u64::MAX,
+            sensor: None,
+            interface: Some("eth0".into()),
+            reason: None,
+        }));
+        let json = serde_json::to_vec(&batch.clone().save()).unwrap();
+        let saved: Saved = serde_json::from_slice(&json).unwrap();
+        let restored = Batch::restore(5, saved.clone());
+        assert_eq!(restored.records(), batch.records());
+        assert_eq!(restored.rules(), batch.rules());
+        assert_eq!(restored.summaries(), batch.summaries());
+        assert_eq!(restored.alerts(), 12);
+        let fewer = Batch::restore(2, saved);
+        assert_eq!((fewer.alerts(), fewer.records().len()), (12, 2));
     }
 
     #[test]

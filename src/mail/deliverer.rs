@@ -3,15 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-use super::batch::Batch;
+use super::batch::{Batch, Saved};
 use super::digest::{self, Digest, plural};
 use super::names::{self, Names};
 use super::options::{Config, Way};
-use super::smtp::Smtp;
-use super::{Kind, Shared, exec, size};
+use super::{Kind, Shared, Teller, level, size};
 use crate::crew::Crew;
 use crate::error::Error;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -23,17 +23,37 @@ enum Job {
     Exec(String),
 }
 
+/// What a deliverer leaves to the one after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Left {
+    pub(super) waiting: Saved,
+    /// Tries that failed for it.
+    pub(super) failed: u64,
+    /// Until the next look: a restart tells no alert early, and none late.
+    pub(super) due: Duration,
+}
+
+/// To the other threads.
+pub(super) struct Ends {
+    /// Enough alerts wait. That its other end is gone tells the end.
+    pub(super) woken: Receiver<()>,
+    /// The tries are used up.
+    pub(super) give_up: Sender<Error>,
+    /// A restart takes over what waits.
+    pub(super) leave: Sender<Left>,
+}
+
 pub(super) struct Deliverer {
     config: Config,
     shared: Arc<Shared>,
-    woken: Receiver<()>,
-    give_up: Sender<Error>,
+    ends: Ends,
     jobs: Sender<Job>,
     results: Receiver<Result<Vec<String>, String>>,
     names: Option<Names>,
     /// What failed tries have left.
     held: Batch,
     failed: u64,
+    first_look: Instant,
     /// Enough alerts came while a mail was on its way.
     enough: bool,
     /// The last try had no more time to end.
@@ -45,15 +65,15 @@ impl Deliverer {
     pub(super) fn new(
         config: &Config,
         shared: &Arc<Shared>,
-        woken: Receiver<()>,
-        give_up: Sender<Error>,
-        smtp: Option<Smtp>,
+        ends: Ends,
+        teller: Teller,
+        left: Option<Left>,
         crew: &mut Crew,
     ) -> Result<Deliverer, Error> {
         let (jobs, work) = bounded(1);
         let (done, results) = bounded(1);
-        let way = config.way.clone();
-        crew.spawn("mail-send", move || send(&way, smtp.as_ref(), &work, &done))?;
+        let stop = Arc::clone(shared);
+        crew.spawn("mail-send", move || send(&teller, &stop, &work, &done))?;
         let names = match config.full_names {
             true => {
                 let (names, resolver) = names::pair();
@@ -62,16 +82,21 @@ impl Deliverer {
             }
             false => None,
         };
+        let left = left.unwrap_or_else(|| Left {
+            waiting: Saved::default(),
+            failed: 0,
+            due: config.delay,
+        });
         Ok(Deliverer {
+            first_look: Instant::now() + first_pause(config, &left),
             config: config.clone(),
             shared: Arc::clone(shared),
-            woken,
-            give_up,
+            ends,
             jobs,
             results,
             names,
-            held: Batch::new(config.waiting),
-            failed: 0,
+            held: Batch::restore(config.waiting, left.waiting),
+            failed: left.failed,
             enough: false,
             hanging: false,
             ending: false,
@@ -79,13 +104,16 @@ impl Deliverer {
     }
 
     pub(super) fn run(mut self) {
-        let mut look = Instant::now() + self.config.delay;
+        let mut look = self.first_look;
         loop {
-            match self.woken.recv_deadline(look) {
+            match self.ends.woken.recv_deadline(look) {
                 // While a try is due later, alerts only come to what waits.
                 Ok(()) if self.failed > 0 => continue,
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.ending = true,
+            }
+            if self.ending && self.shared.keeps() {
+                return self.leave(look);
             }
             let last = self.ending; // Not if that comes to be during the telling: then more may wait.
             if !self.tell() || last {
@@ -98,6 +126,16 @@ impl Deliverer {
             };
             look = Instant::now() + pause;
         }
+    }
+
+    /// Leaves what waits to the deliverer after the restart.
+    fn leave(mut self, look: Instant) {
+        self.held.absorb(self.shared.take(self.config.waiting));
+        let _ = self.ends.leave.send(Left {
+            waiting: self.held.save(),
+            failed: self.failed,
+            due: look.saturating_duration_since(Instant::now()),
+        }); // The main thread takes it.
     }
 
     /// Tells what waits; `false` when that is the end.
@@ -115,6 +153,8 @@ impl Deliverer {
                 self.succeeded(&refused);
                 true
             }
+            // A restart has cut it off: that is no fault of the mail server's, and the next program tries again.
+            Err(_) if self.hanging && self.shared.keeps() => true,
             Err(reason) => self.did_not_succeed(&reason),
         }
     }
@@ -132,16 +172,14 @@ impl Deliverer {
             select! {
                 recv(self.results) -> result => return result.unwrap_or_else(|_| Err("mail-send is gone".to_owned())),
                 // What came meanwhile is for the next mail. An error: the program is to end.
-                recv(self.woken) -> woken => match woken {
+                recv(self.ends.woken) -> woken => match woken {
                     Ok(()) => self.enough = true,
                     Err(_) => self.ending = true,
                 },
             }
         }
-        let stop_at = self.shared.stop_at.get().copied();
-        let result = self
-            .results
-            .recv_deadline(stop_at.unwrap_or_else(Instant::now));
+        let stop_at = self.shared.stop_at().unwrap_or_else(Instant::now);
+        let result = self.results.recv_deadline(stop_at);
         let seconds = self.config.drain.as_secs();
         result.unwrap_or_else(|_| {
             self.hanging = true; // What it answers one day is not about what is told from now on.
@@ -156,9 +194,8 @@ impl Deliverer {
         let deadline = Names::deadline();
         let deadline = self
             .shared
-            .stop_at
-            .get()
-            .map_or(deadline, |at| deadline.min(*at));
+            .stop_at()
+            .map_or(deadline, |at| deadline.min(at));
         let names = &mut self.names;
         let mut name = |sensor: &str| match names {
             Some(names) => names.full(sensor, deadline),
@@ -194,11 +231,12 @@ impl Deliverer {
     /// `false` when that is the end.
     fn did_not_succeed(&mut self, reason: &str) -> bool {
         self.failed += 1;
-        if self.ending {
+        let last = self.ending && !self.shared.keeps();
+        if last {
             self.held.absorb(self.shared.take(self.config.waiting)); // All there is, for the last word.
         }
         let (alerts, failed) = (plural(size(&self.held), "alert"), self.failed);
-        if !self.ending && failed < self.config.tries {
+        if !last && failed < self.config.tries {
             crate::warning!(
                 "cannot tell {alerts}: {reason}; try {failed} of {}, the next in {} s",
                 self.config.tries,
@@ -216,7 +254,7 @@ impl Deliverer {
             }
             Kind::Alert => {
                 let advice = "they are in the database; alert ends";
-                let _ = self.give_up.send(Error::start(tried, reason, advice)); // The main thread takes it.
+                let _ = self.ends.give_up.send(Error::start(tried, reason, advice)); // The main thread takes it.
                 false
             }
         }
@@ -261,18 +299,31 @@ fn counted_only(batch: &Batch) -> impl Iterator<Item = String> {
     })
 }
 
+/// From the start to the first look.
+fn first_pause(config: &Config, left: &Left) -> Duration {
+    let waiting = size(&Batch::restore(0, left.waiting.clone()));
+    let is_enough = level(config) > 0 && waiting >= level(config);
+    match left.failed {
+        0 if is_enough => Duration::ZERO,
+        0 => left.due.min(config.delay),
+        _ => left.due.min(config.retry),
+    }
+}
+
 /// Thread mail-send, until the deliverer is gone.
 fn send(
-    way: &Way,
-    smtp: Option<&Smtp>,
+    teller: &Teller,
+    shared: &Shared,
     work: &Receiver<Job>,
     done: &Sender<Result<Vec<String>, String>>,
 ) {
     for job in work {
-        let result = match (job, way, smtp) {
-            (Job::Mail(digest), _, Some(smtp)) => smtp.deliver(&digest).map(|taken| taken.refused),
-            (Job::Exec(lines), Way::Exec { program, timeout }, _) => {
-                exec::run(program, lines, *timeout).map(|()| Vec::new())
+        let result = match (job, teller) {
+            (Job::Mail(digest), Teller::Mail(smtp)) => {
+                smtp.deliver(&digest).map(|taken| taken.refused)
+            }
+            (Job::Exec(lines), Teller::Exec(program)) => {
+                program.run(lines, || shared.stop_at()).map(|()| Vec::new())
             }
             _ => unreachable!("the way is chosen once"),
         };

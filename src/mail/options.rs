@@ -124,6 +124,8 @@ struct MailOptions {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     password_file: Option<PathBuf>,
     /// Seconds to wait for each answer of the mail server
+    ///
+    /// A try as a whole may take ten times as long.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, hide_short_help = true)]
     mail_timeout: u64,
 }

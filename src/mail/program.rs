@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::options::{KEYWORDS, Options, command, computed, validate};
-use super::{Inputs, Kind, Mailer};
+use super::{Carried, Inputs, Kind, Mailer};
 use crate::config::{self, CommandLine};
 use crate::error::Error;
-use crate::process::{Begun, Cause, Leaving, Restart, Service, Signals};
+use crate::process::{Begun, Cause, Restart, Service, Signals};
 use std::process::ExitCode;
 
 /// From the command line to the exit code: 0 for a stop by signal, 1 for errors, 2 for usage errors; a test (-T) ends
@@ -20,13 +20,14 @@ pub fn run(kind: Kind) -> ExitCode {
 
 fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
     let mut restart = Restart::prepare()?;
+    let carried = Carried::take(&mut restart)?;
     let in_force = line.with_file::<Options>(KEYWORDS)?;
     let config = validate(kind, &in_force)?;
     if in_force.options.dump {
         return config::print(&in_force.dump(KEYWORDS, &computed(&config)));
     }
     if in_force.options.test {
-        Inputs::open(&config)?.test()?;
+        Inputs::open(&config, None)?.test()?;
         crate::notice!("the configuration is fine: {config}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -34,26 +35,32 @@ fn work(kind: Kind, line: CommandLine) -> Result<ExitCode, Error> {
         Begun::Parent(code) => return Ok(code),
         Begun::Daemon(daemon) => daemon,
     };
-    let inputs = Inputs::open(&config)?;
+    let mut inputs = Inputs::open(&config, carried)?;
     let signals = Signals::install(Cause::Restart("SIGHUP"))?;
     let _pid_file = daemon.ready()?;
     let service = Service::find()?;
-    let mut mailer = Mailer::start(inputs, &config)?;
-    service.ready(mailer.pulses());
-    crate::notice!("ready: {config}");
-    let cause = restart.heed(&signals, || mailer.wait(&signals));
-    match cause {
-        Ok(Cause::Restart(_)) => service.reloading(),
-        _ => service.stopping(),
+    loop {
+        let mut mailer = Mailer::start(inputs, &config)?;
+        service.ready(mailer.pulses());
+        crate::notice!("ready: {config}");
+        match restart.heed(&signals, || mailer.wait(&signals)) {
+            Ok(Cause::Restart(cause)) => {
+                service.reloading();
+                crate::notice!("restarting: {cause}");
+                inputs = mailer.restart(&restart, &signals)?;
+            }
+            ended => return stop(mailer, &service, ended),
+        }
     }
-    if let Ok(cause) = &cause {
+}
+
+fn stop(mailer: Mailer, service: &Service, ended: Result<Cause, Error>) -> Result<ExitCode, Error> {
+    service.stopping();
+    if let Ok(cause) = &ended {
         crate::notice!("stopping: {}", cause.text());
     }
     let stopped = mailer.stop(); // In any case: the socket is to be removed.
-    let cause = cause?;
+    ended?;
     crate::notice!("stopped: {}", stopped?);
-    match cause {
-        Cause::Stop(_) | Cause::GiveUp(_) => Ok(ExitCode::SUCCESS),
-        Cause::Restart(_) => restart.follow(&Leaving::default(), &signals),
-    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,8 @@ pub(super) struct Receiver {
     pub(super) wake: Sender<()>,
     /// To the main thread: there is something to tell.
     pub(super) refused: Sender<()>,
+    /// To the main thread: the open socket, for a restart.
+    pub(super) leave: Sender<Served>,
     /// Alerts that are enough; 0 for never.
     pub(super) level: u64,
 }
@@ -31,17 +33,21 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn run(self) {
         let mut buffer = vec![0; RECORD_BYTES_MAX + 1];
-        while self.shared.stop_at.get().is_none() {
+        while self.shared.stop.get().is_none() {
             let _ = net::poll(
                 &mut [net::readable(&self.socket), net::readable(&self.waker)],
                 None,
             );
             self.waker.clear(); // Before the stop is looked at; to the watchdog it is a sign of life.
             for _ in 0..TURN_DATAGRAMS {
-                if self.shared.stop_at.get().is_some() || !self.receive(&mut buffer) {
+                if self.shared.stop.get().is_some() || !self.receive(&mut buffer) {
                     break;
                 }
             }
+        }
+        if self.shared.keeps() {
+            let _ = self.leave.send(self.socket); // What is queued in it is for the next program.
+            return;
         }
         self.socket.unlink();
         for _ in 0..REST_MAX {

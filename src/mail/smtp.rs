@@ -1,37 +1,37 @@
 //! One mail to one mail server, by SMTP: plain, STARTTLS or TLS, with a login where one is configured.
 //!
-//! The conversation is ours, its parts are lettre's: lettre's own `send` gives up on all recipients when the server
-//! refuses one of them.
+//! ```text
+//! digest -> message: lettre writes it -> session: commands -> connection: deadlines, limits, tls -> mail server
+//! ```
+//!
+//! The conversation is ours down to the socket. A library's waits per read, reads a line before it looks at its length,
+//! and gives up on all recipients when the server refuses one of them; here a server can be an enemy, and what it must
+//! not do is keep the alerts to itself.
 
 #![forbid(unsafe_code)]
 
+mod answer;
+mod connection;
+mod message;
+mod session;
+mod tls;
+
 use super::digest::{Digest, clean};
-use super::options::{Login, MailConfig, Tls};
+use super::options::{self, Login, MailConfig};
 use crate::error::Error;
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    Certificate, CertificateStore, SmtpConnection, TlsParameters,
-};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::ClientId;
-use std::error::Error as StdError;
-use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use connection::{Connection, Failure};
+use lettre::Address;
+use session::{Credentials, Session};
+use tls::Tls;
 
 /// Letters of a server's answer that are shown.
 const ANSWER_CHARS_MAX: usize = 300;
-/// Ways to log in that each server knows.
-const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
 /// What delivers mail.
 #[derive(Clone)]
 pub(super) struct Smtp {
     config: MailConfig,
-    tls: Option<TlsParameters>,
+    tls: Option<Tls>,
     login: Option<Credentials>,
 }
 
@@ -42,24 +42,6 @@ pub(super) struct Taken {
     pub refused: Vec<String>,
 }
 
-/// RFC 3834: no vacation program shall answer.
-#[derive(Clone)]
-struct AutoSubmitted;
-
-impl Header for AutoSubmitted {
-    fn name() -> HeaderName {
-        HeaderName::new_from_ascii_str("Auto-Submitted")
-    }
-
-    fn parse(_: &str) -> Result<AutoSubmitted, Box<dyn StdError + Send + Sync>> {
-        Ok(AutoSubmitted)
-    }
-
-    fn display(&self) -> HeaderValue {
-        HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
-}
-
 impl Smtp {
     /// Reads the files that it needs; connects nowhere.
     ///
@@ -68,17 +50,17 @@ impl Smtp {
     /// A file of certificates or the password's cannot be taken.
     pub(super) fn new(config: &MailConfig) -> Result<Smtp, Error> {
         let tls = match config.tls {
-            Tls::Off => None,
-            Tls::Starttls | Tls::Tls => {
-                Some(tls_parameters(&config.server, config.ca_file.as_deref())?)
+            options::Tls::Off => None,
+            options::Tls::Starttls | options::Tls::Tls => {
+                Some(Tls::new(&config.server, config.ca_file.as_deref())?)
             }
         };
         let login = match &config.login {
             None => None,
-            Some(Login { user, file }) => {
-                let password = crate::config::read_secret("mail password", file)?;
-                Some(Credentials::new(user.clone(), password))
-            }
+            Some(Login { user, file }) => Some(Credentials {
+                user: user.clone(),
+                password: crate::config::read_secret("mail password", file)?,
+            }),
         };
         Ok(Smtp {
             config: config.clone(),
@@ -87,20 +69,15 @@ impl Smtp {
         })
     }
 
-    /// The server, as messages name it.
-    pub(super) fn server(&self) -> String {
-        format!("mail server {}:{}", self.config.server, self.config.port)
-    }
-
     /// Connects, logs in, and leaves again.
     ///
     /// # Errors
     ///
     /// What the server or the system answered.
     pub(super) fn test(&self) -> Result<(), String> {
-        let mut connection = self.connect()?;
-        let _ = connection.quit(); // All that was to be tested is done.
-        Ok(())
+        self.begin()
+            .map(Session::quit)
+            .map_err(|failure| self.told(&failure))
     }
 
     /// Delivers a mail to as many of the recipients as the server takes.
@@ -109,137 +86,81 @@ impl Smtp {
     ///
     /// What the server or the system answered; nobody got the mail, unless the connection broke after its end.
     pub(super) fn deliver(&self, digest: &Digest) -> Result<Taken, String> {
-        let mail = self.message(digest)?;
-        let mut connection = self.connect()?;
-        let result = self.converse(&mut connection, &mail);
-        match result {
-            Ok(_) => drop(connection.quit()), // The mail is taken; a broken farewell changes nothing.
-            Err(_) => connection.abort(),
+        let mut session = self.begin().map_err(|failure| self.told(&failure))?;
+        let result = self.converse(&mut session, digest);
+        if !matches!(result, Err(Failure::Broken(_))) {
+            session.quit(); // Taken or refused; a broken farewell changes nothing.
         }
-        result
+        let taken = result.map_err(|failure| self.told(&failure))?;
+        if taken.refused.len() == self.config.recipients.len() {
+            let refused = taken.refused.join("; ");
+            return Err(format!("all recipients are refused: {refused}"));
+        }
+        Ok(taken)
     }
 
-    fn connect(&self) -> Result<SmtpConnection, String> {
+    /// A server that is ready for a mail.
+    fn begin(&self) -> Result<Session, Failure> {
         let config = &self.config;
-        let failed = |error: lettre::transport::smtp::Error| self.answer(&error);
-        let hello = ClientId::Domain(config.domain.clone());
-        let from_start = self.tls.as_ref().filter(|_| config.tls == Tls::Tls);
-        let address = (config.server.as_str(), config.port);
-        let timeout = Some(config.timeout);
-        let mut connection =
-            SmtpConnection::connect(address, timeout, &hello, from_start, None).map_err(failed)?;
-        if let (Tls::Starttls, Some(tls)) = (config.tls, &self.tls) {
-            connection.starttls(tls, &hello).map_err(failed)?;
-        }
+        let mut connection = Connection::open(&config.server, config.port, config.timeout)?;
+        let mut session = match (config.tls, &self.tls) {
+            (options::Tls::Tls, Some(tls)) => {
+                connection = connection.encrypt(tls)?;
+                Session::begin(connection, &config.domain)?
+            }
+            (options::Tls::Starttls, Some(tls)) => {
+                Session::begin(connection, &config.domain)?.starttls(tls, &config.domain)?
+            }
+            _ => Session::begin(connection, &config.domain)?,
+        };
         if let Some(login) = &self.login {
-            connection.auth(&MECHANISMS, login).map_err(failed)?;
+            session.log_in(login)?;
         }
-        Ok(connection)
+        Ok(session)
     }
 
-    fn converse(&self, connection: &mut SmtpConnection, mail: &[u8]) -> Result<Taken, String> {
-        let failed = |error: lettre::transport::smtp::Error| self.answer(&error);
-        let sender = Mail::new(Some(self.config.sender.clone()), Vec::new());
-        connection.command(sender).map_err(failed)?;
-        let mut refused = Vec::new();
-        for recipient in &self.config.recipients {
-            let command = Rcpt::new(recipient.clone(), Vec::new());
-            match connection.command(command) {
-                Ok(_) => {}
-                Err(error) if error.status().is_some() => {
-                    refused.push(format!("{recipient}: {}", self.answer(&error)));
+    /// Offers the mail. Where all recipients are refused it is not sent.
+    fn converse(&self, session: &mut Session, digest: &Digest) -> Result<Taken, Failure> {
+        let takes_utf8 = session.offers("SMTPUTF8");
+        let fits = |address: &&Address| takes_utf8 || is_ascii(address);
+        let sender = &self.config.sender;
+        if !fits(&sender) {
+            return Err(Failure::Refused(no_utf8(sender)));
+        }
+        let (recipients, others): (Vec<_>, Vec<_>) = self.config.recipients.iter().partition(fits);
+        let mut refused: Vec<String> = others.into_iter().map(no_utf8).collect();
+        let utf8 = !is_ascii(sender) || !recipients.iter().all(|address| is_ascii(address));
+        session.mail_from(sender.as_ref(), utf8)?;
+        for recipient in &recipients {
+            match session.recipient((*recipient).as_ref()) {
+                Ok(()) => {}
+                Err(failure @ Failure::Refused(_)) => {
+                    refused.push(format!("{recipient}: {}", self.told(&failure)));
                 }
-                Err(error) => return Err(self.answer(&error)),
+                Err(failure) => return Err(failure),
             }
         }
-        if refused.len() == self.config.recipients.len() {
-            return Err(format!(
-                "all recipients are refused: {}",
-                refused.join("; ")
-            ));
+        if refused.len() < self.config.recipients.len() {
+            let mail = message::write(&self.config, &recipients, digest);
+            session.data(&mail.map_err(Failure::Refused)?)?;
         }
-        connection.command(Data).map_err(failed)?;
-        connection.message(mail).map_err(failed)?;
         Ok(Taken { refused })
     }
 
-    fn message(&self, digest: &Digest) -> Result<Vec<u8>, String> {
-        let config = &self.config;
-        let mut mail = Message::builder()
-            .from(Mailbox::new(None, config.sender.clone()))
-            .subject(digest.subject.as_str())
-            .message_id(Some(message_id(&config.domain)))
-            .date_now()
-            .header(AutoSubmitted)
-            .header(ContentType::TEXT_PLAIN);
-        for recipient in &config.recipients {
-            mail = mail.to(Mailbox::new(None, recipient.clone()));
-        }
-        let mail = mail.body(digest.body.clone());
-        Ok(mail
-            .map_err(|error| format!("cannot write the mail: {error}"))?
-            .formatted())
-    }
-
-    fn answer(&self, error: &lettre::transport::smtp::Error) -> String {
-        let text = match (error.status(), error.source()) {
-            (Some(code), Some(source)) => format!("answered {code} {source}"),
-            (Some(code), None) => format!("answered {code}"),
-            (None, Some(source)) if timed_out(source) => {
-                format!("no answer within {} s", self.config.timeout.as_secs())
-            }
-            (None, Some(source)) => source.to_string(),
-            (None, None) => error.to_string(),
-        };
-        format!("{}: {}", self.server(), clean(&text, ANSWER_CHARS_MAX))
+    fn told(&self, failure: &Failure) -> String {
+        let (Failure::Refused(text) | Failure::Broken(text)) = failure;
+        let (server, port) = (&self.config.server, self.config.port);
+        format!(
+            "mail server {server}:{port}: {}",
+            clean(text, ANSWER_CHARS_MAX)
+        )
     }
 }
 
-/// With a file of certificates these are trusted, and the public ones are not.
-fn tls_parameters(server: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Error> {
-    let mut builder = TlsParameters::builder(server.to_owned());
-    if let Some(path) = ca_file {
-        let tried = format!("cannot take certificates from {}", path.display());
-        let pem = std::fs::read(path).map_err(|error| Error::start(&tried, error, ""))?;
-        let begin = b"-----BEGIN CERTIFICATE-----";
-        if !pem.windows(begin.len()).any(|window| window == begin) {
-            return Err(Error::start(
-                &tried,
-                "no certificate in PEM form is in it",
-                "",
-            ));
-        }
-        let certificates =
-            Certificate::from_pem(&pem).map_err(|error| Error::start(&tried, error, ""))?;
-        builder = builder
-            .certificate_store(CertificateStore::None)
-            .add_root_certificate(certificates);
-    }
-    builder
-        .build_rustls()
-        .map_err(|error| Error::start("cannot prepare TLS", error, ""))
+fn is_ascii(address: &Address) -> bool {
+    AsRef::<str>::as_ref(address).is_ascii()
 }
 
-/// A read that ran into its timeout is `WouldBlock` to the system.
-fn timed_out(error: &(dyn StdError + 'static)) -> bool {
-    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    let here = matches!(
-        kind,
-        Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-    );
-    here || error.source().is_some_and(timed_out)
-}
-
-/// Unlike any other mail's: time, process, number.
-fn message_id(domain: &str) -> String {
-    static SENT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let number = SENT.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "<{}.{}.{number}@{domain}>",
-        now.as_micros(),
-        std::process::id()
-    )
+fn no_utf8(address: &Address) -> String {
+    format!("{address}: the server does not offer SMTPUTF8, which this address needs")
 }

@@ -27,12 +27,11 @@ use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::options::SensorConfig;
-use crate::process::{self, Carrier, Cause, LeftOpen, Pulse, Restart, Signals};
+use crate::process::{Carrier, Cause, LeftOpen, Pulse, Restart, Signals};
 use crate::wake::Waker;
 use crate::wire::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -81,7 +80,7 @@ impl Inputs {
         let sockets = config
             .sockets
             .iter()
-            .map(|path| serve(path, &mut leaving))
+            .map(|path| Served::bind_or_keep(ALERT_SOCKET, path, &mut leaving))
             .collect::<Result<_, _>>()?;
         Ok(Inputs {
             sockets,
@@ -94,32 +93,6 @@ impl Inputs {
 
 /// As errors name it.
 const ALERT_SOCKET: &str = "alert socket";
-
-/// The socket at `path`: the one of `left` that is there, or a new one. Where its file has been taken away, and something
-/// else is there that forbids a new one, the old one is kept, as it was before the restart: no reason to lose what is
-/// buffered.
-fn serve(path: &Path, left: &mut Vec<Served>) -> Result<Served, Error> {
-    let place = process::absolute(path);
-    let Some(found) = left.iter().position(|left| left.path() == place) else {
-        return Served::bind(ALERT_SOCKET, path);
-    };
-    if left[found].is_there() {
-        return Ok(left.swap_remove(found).named(path));
-    }
-    match Served::bind(ALERT_SOCKET, path) {
-        Ok(served) => {
-            crate::warning!(
-                "the file of alert socket {} was gone and is made again: an IDS may have to be restarted",
-                path.display()
-            );
-            Ok(served)
-        }
-        Err(error) => {
-            crate::err!("{error}; no IDS reaches this sockserv there");
-            Ok(left.swap_remove(found).named(path))
-        }
-    }
-}
 
 /// Asks the threads to end, in the order in which alerts flow.
 #[derive(Clone)]

@@ -175,7 +175,7 @@ fn a_socket_that_another_process_put_in_place_of_ours_is_left_alone_and_nothing_
     fs::remove_file(site.path("sockserv")).expect("it is there");
     let other = UnixDatagram::bind(site.path("sockserv")).expect("the place is free");
     restart(&mut site);
-    site.sockserv().says("no IDS reaches this sockserv there");
+    site.sockserv().says("nobody reaches this socket there");
     site.start_servsock();
     site.database_gets(1..=50);
     site.stop();

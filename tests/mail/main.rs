@@ -2,6 +2,8 @@
 
 mod bad_server;
 mod delivery;
+mod hostile_server;
 mod operator;
 mod program;
+mod restart;
 mod server;

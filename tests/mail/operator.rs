@@ -188,6 +188,42 @@ fn what_comes_while_the_last_alerts_are_told_is_told_too() {
 }
 
 #[test]
+fn the_program_that_is_looked_at_is_the_one_that_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    script(folder.path(), &format!("cat >> {}", told.display()));
+    let file = folder.path().join("drop.conf");
+    fs::write(&file, "Exec: program\nAlarmLevel: 1\n").unwrap();
+    let mut drop = Program::start_in(folder.path(), "drop", &["-c", "drop.conf"]);
+    drop.send(&record(10, 1, "one"));
+    drop.wait_until_it_says("told 1 alert");
+    assert_eq!(fs::read_to_string(&told).unwrap().lines().count(), 1);
+    assert_eq!(drop.stop(), 0);
+}
+
+#[test]
+fn what_is_no_executable_file_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").unwrap();
+    let socket = folder.path().join("socket");
+    for (program, answer) in [
+        ("/", "cannot run program /: it is no regular file"),
+        (plain.to_str().unwrap(), "Permission denied"),
+        ("sh", "cannot run program sh: No such file or directory"),
+    ] {
+        let args = ["-T", "-s", socket.to_str().unwrap(), "--exec", program];
+        let (code, said) = run("drop", &args);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(answer), "{said}");
+        assert!(
+            said.contains("it must be a path to an executable file"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_program_that_hangs_is_killed_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");

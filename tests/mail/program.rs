@@ -1,5 +1,6 @@
 //! One running `drop` or `alert`, its socket, and what it says.
 
+use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixDatagram;
@@ -52,9 +53,15 @@ pub(crate) fn run(name: &str, args: &[&str]) -> (i32, String) {
 impl Program {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(name: &str, args: &[&str]) -> Program {
+        Program::start_in(Path::new("."), name, args)
+    }
+
+    /// The same in another directory.
+    pub(crate) fn start_in(directory: &Path, name: &str, args: &[&str]) -> Program {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
         let mut child = Command::new(executable(name))
+            .current_dir(directory)
             .arg("-s")
             .arg(&socket)
             .args(args)
@@ -126,8 +133,28 @@ impl Program {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// SIGHUP, and until it is ready again.
+    pub(crate) fn restart(&self) {
+        let ready = |said: &str| said.matches(": ready: ").count();
+        let before = ready(&self.said());
+        self.hang_up();
+        let deadline = Instant::now() + DEADLINE;
+        while ready(&self.said()) <= before {
+            assert!(Instant::now() < deadline, "no restart:\n{}", self.said());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Its resident memory in KiB.
