@@ -13,7 +13,7 @@ pub use detach::tell_parent;
 pub use handover::{Carrier, LeftOpen, absolute};
 pub use pid_file::PidFile;
 pub(crate) use pid_file::who_is;
-pub use restart::{Leaving, Restart};
+pub use restart::{Leaving, Restart, WritePayload};
 pub use service::{Pulse, Service};
 
 use crate::error::Error;

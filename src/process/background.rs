@@ -79,7 +79,8 @@ fn take_pid_file(config: &DaemonConfig, restart: &mut Restart) -> Result<Option<
         PidFile::remove_own(before);
     }
     restart.next.pid_file = place;
-    restart.next.syslog = config.syslog.then(|| config.syslog_socket.clone());
+    // Absolute: the next program logs there before it is in this directory.
+    restart.next.syslog = config.syslog.then(|| absolute(&config.syslog_socket));
     Ok(taken)
 }
 

@@ -49,6 +49,9 @@ struct Before {
     payload: Option<Carrier>,
 }
 
+/// Writes a program's own part.
+pub type WritePayload<'a> = dyn Fn(&mut Carrier) -> io::Result<()> + 'a;
+
 /// What a program leaves to the one that it executes.
 #[derive(Default)]
 pub struct Leaving<'a> {
@@ -57,7 +60,7 @@ pub struct Leaving<'a> {
     /// All that stays open.
     pub open: Vec<BorrowedFd<'a>>,
     /// Writes what the program itself has to say.
-    pub payload: Option<&'a dyn Fn(&mut Carrier) -> io::Result<()>>,
+    pub payload: Option<&'a WritePayload<'a>>,
 }
 
 impl Restart {
@@ -85,7 +88,9 @@ impl Restart {
             next: Handover::default(),
         };
         if let Some(before) = &restart.before {
-            before.handover.syslog.clone().map(log::use_syslog);
+            if let Some(socket) = &before.handover.syslog {
+                log::use_syslog(socket.clone());
+            }
             name_process(&restart.program);
         }
         Ok(restart)

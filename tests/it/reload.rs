@@ -272,3 +272,13 @@ fn restarts_leave_no_descriptor_behind_and_children_inherit_nothing_of_them() {
     }
     site.stop();
 }
+
+#[test]
+fn what_one_process_hands_over_to_itself_is_nothing_to_another_one() {
+    let site = Site::empty(Kind::Sqlite);
+    // As a program that drop starts could inherit it.
+    let args = ["FLOP_CARRIED=1:3", built("sockserv"), "-s", "a", "-N", "s"].map(str::to_owned);
+    let env = Path::new("/usr/bin/env");
+    let mut sockserv = Program::start_file(env, &args, site.folder(), &site.path("env.log"));
+    sockserv.says("sockserv: ready");
+}
