@@ -106,13 +106,17 @@ pub fn statistics(counts: [(&str, u64, u64); 3], buffered: u64) -> String {
     format!("{}, buffered {buffered}", counts.join(", "))
 }
 
-/// A named pipe that we made, for us alone. Removed when dropped, if it is still ours.
+/// A named pipe that we made, for us alone, and the status socket beside it. Removed when dropped, if still ours.
 #[derive(Debug)]
 pub struct Fifo {
+    pipe: Pipe,
+    answering: Answering,
+}
+
+#[derive(Debug)]
+struct Pipe {
     path: PathBuf,
     file: File,
-    /// The status socket beside it.
-    answering: Answering,
 }
 
 impl Fifo {
@@ -153,11 +157,9 @@ impl Fifo {
             ));
         }
         let answering = Answering::beside(path).inspect_err(|_| drop(fs::remove_file(path)))?;
-        Ok(Fifo {
-            path: path.to_owned(),
-            file,
-            answering,
-        })
+        let path = path.to_owned();
+        let pipe = Pipe { path, file };
+        Ok(Fifo { pipe, answering })
     }
 
     /// Goes on with the FIFO that the program before this one in the same process left open, with all that is written
@@ -174,32 +176,34 @@ impl Fifo {
             let tried = format!("cannot take over control FIFO {}", left.path.display());
             Error::start(tried, error, "")
         })?;
-        let before = Fifo {
-            answering: Answering::beside(&left.path)?,
+        let pipe = Pipe {
             path: left.path,
             file: File::from(file),
         };
-        if before.path == process::absolute(path) && before.is_there() {
-            return Ok(before);
+        if pipe.path != process::absolute(path) || !pipe.is_there() {
+            drop(pipe); // With its file.
+            return Fifo::create(path);
         }
-        drop(before); // With its file.
-        Fifo::create(path)
+        let answering = Answering::beside(&pipe.path)?;
+        Ok(Fifo { pipe, answering })
     }
 
     /// As the program that follows this one in the same process takes it over.
     pub fn leaving(&self) -> Leaving<'_> {
-        let file = self.file.metadata();
+        let Pipe { path, file } = &self.pipe;
         Leaving {
-            control: file.ok().map(|file| LeftOpen {
-                descriptor: self.file.as_raw_fd(),
-                file: (file.dev(), file.ino()),
-                path: process::absolute(&self.path),
+            control: file.metadata().ok().map(|there| LeftOpen {
+                descriptor: file.as_raw_fd(),
+                file: (there.dev(), there.ino()),
+                path: process::absolute(path),
             }),
-            open: vec![self.file.as_fd()],
+            open: vec![file.as_fd()],
             payload: None,
         }
     }
+}
 
+impl Pipe {
     fn is_there(&self) -> bool {
         match (fs::symlink_metadata(&self.path), self.file.metadata()) {
             (Ok(here), Ok(ours)) => (here.dev(), here.ino()) == (ours.dev(), ours.ino()),
@@ -208,7 +212,7 @@ impl Fifo {
     }
 }
 
-impl Drop for Fifo {
+impl Drop for Pipe {
     fn drop(&mut self) {
         if self.is_there() {
             // At exit; nobody is left who could do something about an error.
@@ -262,7 +266,7 @@ pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) -> F
         let due = due.into_iter().chain(unknown.limiter.next_due()).min();
         let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
         let mut fds = [
-            net::readable(&fifo.file),
+            net::readable(&fifo.pipe.file),
             net::readable(waker),
             net::readable(&fifo.answering),
         ];
@@ -273,7 +277,7 @@ pub fn run<C: Controlled>(mut fifo: Fifo, waker: &Waker, mut controlled: C) -> F
         if net::is_ready(&fds[2]) {
             fifo.answering.answer(|| controlled.report());
         }
-        lines.read_from(&mut fifo.file, |line| match line {
+        lines.read_from(&mut fifo.pipe.file, |line| match line {
             Ok(line) => answer(line, &mut controlled, &mut unknown),
             Err(TooLong) => unknown.tell(format!(
                 "a line of more than {LINE_BYTES_MAX} bytes is thrown away; {}",
