@@ -105,7 +105,7 @@ fn the_installed_file_is_tested_as_fine_where_its_folders_are() {
         let file = tree.path().join("here.conf");
         fs::write(&file, text).expect("a file");
         let mut command = Command::new(built(program.name));
-        command.arg("-T").arg("-c").arg(&file);
+        command.args(program.test.split(' ')).arg("-c").arg(&file);
         if program.name == "servsock" {
             command.args(["-p", "0"]);
         }
