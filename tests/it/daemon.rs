@@ -202,3 +202,23 @@ fn a_configuration_file_says_the_same_as_options_and_its_errors_name_the_line() 
         assert!(dump.lines().any(|dumped| dumped == line), "{line}:\n{dump}");
     }
 }
+
+#[test]
+fn a_worker_logs_with_its_own_pid() {
+    let mut site = Site::empty(Kind::Sqlite);
+    let mut syslog = Syslog::at(&site);
+    let port = site.address().port().to_string();
+    let db = site.database.url();
+    let options = ["-l", "--syslog-socket", "log", "-V", "db,1"];
+    let args = [&["-p", &port, "--db", &db], &options[..]].concat();
+    site.servsock = Some(site.run("servsock", "servsock", &args));
+    syslog.gets("]: ready");
+    site.start_sockserv();
+    site.ids_sends_alerts(1..=1);
+    site.database_gets(1..=1);
+    let line = syslog.gets("opening the stream");
+    let [worker] = site.servsock().children()[..] else {
+        panic!("a worker for the sensor");
+    };
+    assert!(line.contains(&format!("servsock[{worker}]: ")), "{line}");
+}
