@@ -262,10 +262,11 @@ fn is_later(error: &io::Error) -> bool {
 }
 
 /// Names -> addresses. getaddrinfo(3) cannot be interrupted, and takes minutes where no name server answers: so a thread
-/// of its own asks. At most one: while it hangs, the next question of the same name waits for its answer.
+/// of its own asks. While it hangs, the next question of the same name waits for its answer.
 #[derive(Default)]
 pub struct Lookup {
-    pending: Option<(String, Receiver<Addresses>)>,
+    /// Host and port that are asked for.
+    pending: Option<(String, u16, Receiver<Addresses>)>,
 }
 
 type Addresses = io::Result<Vec<SocketAddr>>;
@@ -281,10 +282,10 @@ impl Lookup {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let pending = self.pending.take().filter(|(name, _)| name == host);
-        let (name, answer) = match pending {
-            Some(pending) => pending,
-            None => (host.to_owned(), ask(host, port, waker)?),
+        let same = |pending: &(String, u16, _)| (pending.0.as_str(), pending.1) == (host, port);
+        let answer = match self.pending.take().filter(same) {
+            Some((.., answer)) => answer,
+            None => ask(host, port, waker)?,
         };
         loop {
             waker.clear();
@@ -296,7 +297,7 @@ impl Lookup {
             let now = Instant::now();
             let left = deadline().map(|deadline| deadline.saturating_duration_since(now));
             if left.is_some_and(|left| left.is_zero()) {
-                self.pending = Some((name, answer));
+                self.pending = Some((host.to_owned(), port, answer));
                 return Err(io::ErrorKind::Interrupted.into());
             }
             poll(&mut [readable(waker)], left)?;
@@ -359,8 +360,8 @@ fn connect_to(
     let patience = Instant::now() + Duration::from_secs(CONNECT_SECS_MAX);
     loop {
         let now = Instant::now();
-        let deadline = deadline().unwrap_or(patience);
-        if now >= deadline {
+        let deadline = deadline();
+        if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if now >= patience {
@@ -370,7 +371,8 @@ fn connect_to(
             PollFd::new(socket.as_fd(), PollFlags::POLLOUT),
             readable(waker),
         ];
-        poll(&mut fds, Some(patience.min(deadline) - now))?;
+        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+        poll(&mut fds, Some(until - now))?;
         let connected = is_ready(&fds[0]);
         waker.clear();
         if connected {
@@ -401,4 +403,40 @@ pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     socket.bind(&SockAddr::from(address))?;
     socket.listen(1024)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listener whose queue is full: the kernel answers no further SYN.
+    fn unanswered() -> (Socket, Vec<Socket>, u16) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&SockAddr::from(any)).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting = |_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+            let _ = client.connect(&address);
+            client
+        };
+        let clients = (0..3).map(waiting).collect();
+        (listener, clients, address.as_socket().unwrap().port())
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_a_failed_try_and_no_interruption() {
+        let (_listener, _clients, port) = unanswered();
+        let waker = Waker::new().unwrap();
+        let connect = |deadline: Option<Instant>| {
+            let connection = connect("127.0.0.1", port, &mut Lookup::default(), &waker, || {
+                deadline
+            });
+            connection.map(drop).unwrap_err().kind()
+        };
+        assert_eq!(connect(None), io::ErrorKind::TimedOut);
+        let soon = Instant::now() + Duration::from_millis(50);
+        assert_eq!(connect(Some(soon)), io::ErrorKind::Interrupted);
+    }
 }

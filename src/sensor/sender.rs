@@ -296,9 +296,10 @@ impl Sender {
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return match self.is_unwanted() {
-                    true => Ended::Unwanted,
-                    false => Ended::Stopped,
+                return match (self.is_unwanted(), self.deadline.is_over()) {
+                    (true, _) => Ended::Unwanted,
+                    (false, true) => Ended::Stopped,
+                    (false, false) => Ended::Lost(error.to_string()),
                 };
             }
             Err(error) => return Ended::Lost(error.to_string()),
