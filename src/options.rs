@@ -32,7 +32,8 @@ const DRAIN_SECS_MAX: u64 = 3_600;
 struct Shared {
     /// HighWater: so many are buffered
     ///
-    /// Alerts that are not in the database yet. When there are more, the newest are dropped down to LowWater.
+    /// Alerts that are not in the database yet. When there are more, sockserv drops the newest, down to LowWater; a worker
+    /// of servsock stops reading its sensor until LowWater, or with -D or -q drops as well.
     #[arg(short = 'H', long, value_name = "ALERTS", default_value_t = Water::default().high(), value_parser = alerts)]
     #[arg(help_heading = "Buffer")]
     high_water: u64,

@@ -213,8 +213,12 @@ pub fn open(
     options: &Options,
     fresh: StreamId,
 ) -> Result<(Appender, Reader, Recovered), Error> {
-    let directory = Directory::create(dir)?;
-    let lock = lock::take(&directory, dir)?;
+    let (directory, lock) = loop {
+        let directory = Directory::create(dir)?;
+        if let Some(lock) = lock::take(&directory, dir)? {
+            break (directory, lock);
+        }
+    };
     let segments = directory
         .segments()
         .map_err(|answer| refused(dir, answer))?;
@@ -300,6 +304,11 @@ fn scan_last(directory: &Directory, last: &Segment, options: &Options, recovered
         offset: sound_end,
         bytes: last.bytes - sound_end,
     });
+}
+
+/// Whether a living process has the spool in `dir` open.
+pub fn is_in_use(dir: &Path) -> bool {
+    Directory::open(dir).is_ok_and(|directory| lock::find_owner(&directory).is_some())
 }
 
 fn refused(dir: &Path, answer: impl std::fmt::Display) -> Error {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::dropper::HIGH_WATER;
 use crate::buffer::Chunk;
 use crate::clock::now_us;
 use crate::wire::{DecodeError, Item, Loss, item};
@@ -49,7 +50,13 @@ pub(super) fn count(items: &[Item<'_>]) -> Count {
     for item in items {
         match item {
             Item::Alert(_) => count.alerts += 1,
-            Item::Loss(loss) => count.lost = count.lost.saturating_add(loss.count),
+            Item::Loss(loss) => {
+                count.lost = count.lost.saturating_add(loss.count);
+                // A gap that was in the swap.
+                if loss.reason == HIGH_WATER {
+                    count.in_gaps = count.in_gaps.saturating_add(loss.count);
+                }
+            }
             Item::Gap(gap) => {
                 count.lost = count.lost.saturating_add(gap.loss.count);
                 count.in_gaps = count.in_gaps.saturating_add(gap.loss.count);

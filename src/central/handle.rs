@@ -94,13 +94,19 @@ impl Handle {
 
     /// Starts the writer for what was left in the swap of a stream.
     pub(super) fn start_leftover(&mut self, db: &Url, start: &Start, hello: &Hello) {
-        let Some((ends, _)) = self.unstarted.take() else {
+        let Some((ends, dropper)) = self.unstarted.take() else {
             return;
         };
         let writer = Writer::new(db, &start.store, start.swap.clone(), hello, ends);
-        let started = self
-            .crew
-            .spawn("worker-write", move || writer.run_leftover());
+        let teller = Teller::new(hello.sensor.clone());
+        let dropping = match start.settings.drop_socket {
+            Some(_) => self.crew.spawn("worker-drop", move || dropper.run(teller)),
+            None => Ok(()),
+        };
+        let started = dropping.and_then(|()| {
+            self.crew
+                .spawn("worker-write", move || writer.run_leftover())
+        });
         tell(started);
     }
 

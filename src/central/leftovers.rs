@@ -19,6 +19,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// After a process that ended badly.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The master's side: at most one such process.
 #[derive(Default)]
@@ -26,6 +30,8 @@ pub(super) struct Emptier {
     running: Option<(Child, Control)>,
     /// Something was left since it was started.
     wanted: bool,
+    /// It ended badly, and is tried again.
+    not_before: Option<Instant>,
 }
 
 impl Emptier {
@@ -36,10 +42,12 @@ impl Emptier {
 
     /// Starts the process when something was left in `dir`, and nobody is at it.
     pub(super) fn tend(&mut self, dir: Option<&Path>, start: impl FnOnce() -> Start) {
-        self.reap();
         let Some(dir) = dir.filter(|_| self.wanted && self.running.is_none()) else {
             return;
         };
+        if self.not_before.is_some_and(|then| Instant::now() < then) {
+            return;
+        }
         self.wanted = false;
         if leftovers(dir).is_empty() {
             return;
@@ -50,6 +58,7 @@ impl Emptier {
             sent
         });
         if let Err(error) = started {
+            self.try_again();
             crate::err!(
                 "cannot start a worker for what waits in {}: {error}",
                 dir.display()
@@ -71,14 +80,23 @@ impl Emptier {
         }
     }
 
-    fn reap(&mut self) {
+    fn try_again(&mut self) {
+        self.wanted = true;
+        self.not_before = Some(Instant::now() + AGAIN_AFTER);
+    }
+
+    /// Sees that the process has ended.
+    pub(super) fn reap(&mut self) {
         if let Some((child, control)) = &mut self.running {
             match control.receive() {
                 Ok(Received::Nothing | Received::Message(..)) => {}
                 Ok(Received::Closed) | Err(_) => {
                     let _ = child.kill();
-                    let _ = child.wait();
+                    let well = child.wait().is_ok_and(|status| status.success());
                     self.running = None;
+                    if !well {
+                        self.try_again();
+                    }
                 }
             }
         }

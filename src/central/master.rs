@@ -142,6 +142,7 @@ impl Master {
         }
         self.make_room();
         self.sample();
+        self.emptier.reap();
         if accepting {
             self.tend_leftovers();
         }
@@ -251,7 +252,6 @@ impl Master {
 
     fn report(&self) -> Report {
         let now_us = now_us();
-        let low_water = |name: &str| self.tuning.of(name).low;
         Report {
             program: "servsock".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -260,7 +260,7 @@ impl Master {
             database_away: live(&self.workers).any(|worker| worker.condition.database_away),
             sensors: self
                 .sensors
-                .states(live(&self.workers), Instant::now(), now_us, low_water),
+                .states(live(&self.workers), Instant::now(), now_us),
         }
     }
 

@@ -126,13 +126,12 @@ impl Sensors {
             .collect()
     }
 
-    /// All sensors, by name. `low_water` says LowWater of a sensor's worker.
+    /// All sensors, by name. What is buffered is buffered at the sensor, whose marks are not known here.
     pub(super) fn states<'a>(
         &self,
         live: impl Iterator<Item = Connection<'a>>,
         now: Instant,
         now_us: i64,
-        low_water: impl Fn(&str) -> u64,
     ) -> Vec<SensorState> {
         let live = sums(live);
         let state = |(key, known): (&(String, String), &Known)| {
@@ -154,7 +153,7 @@ impl Sensors {
                 dropped: numbers.dropped,
                 dropped_us: known.pulse.dropped_us(),
                 buffered: here.condition.buffered,
-                low_water: low_water(&key.0),
+                low_water: 0,
                 spooled: here.condition.spooled,
                 lag_us: waits
                     .and_then(|waits| u64::try_from(waits).ok())
@@ -240,7 +239,7 @@ mod tests {
     }
 
     fn states(sensors: &Sensors, live: &[Connection<'_>], now_us: i64) -> Vec<SensorState> {
-        sensors.states(live.iter().copied(), Instant::now(), now_us, |_| 9)
+        sensors.states(live.iter().copied(), Instant::now(), now_us)
     }
 
     #[test]
@@ -252,7 +251,7 @@ mod tests {
         assert_eq!((up.name.as_str(), up.interface.as_str()), ("web1", "eth0"));
         assert_eq!((up.down.clone(), up.since_us, up.lag_us), (None, 100, 100));
         assert_eq!((up.received, up.stored, up.buffered), (5, 5, 4));
-        assert_eq!((up.heard_us, up.low_water), (Some(50), 9));
+        assert_eq!((up.heard_us, up.low_water), (Some(50), 0));
         sensors.left(&first, "it stopped", 200);
         let down = &states(&sensors, &[], 300)[0];
         assert_eq!(down.down.as_deref(), Some("it stopped"));
@@ -310,7 +309,7 @@ mod tests {
         sensors.sample([connection(&sensor, 10, None)].into_iter(), start, 0);
         assert_eq!(sensors.sample_due(), Some(start + SAMPLE_EVERY));
         let live = [connection(&sensor, 40, None)].into_iter();
-        let state = sensors.states(live, start + Duration::from_secs(10), 0, |_| 0);
+        let state = sensors.states(live, start + Duration::from_secs(10), 0);
         assert!((state[0].rate - 3.0).abs() < 0.001, "{}", state[0].rate);
     }
 }

@@ -11,12 +11,12 @@ use crate::alert::SensorName;
 use crate::buffer::{CHUNK_BYTES, Chunk};
 use crate::error::Error;
 use crate::spool::{self, Appender, News, Reader, Run, Stream, Trouble};
-use crate::wire::{Item, Loss, StreamId, item};
+use crate::wire::{Gap, Item, Loss, StreamId, item};
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
+use std::mem;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::slice;
 
 /// In front of each sensor's directory.
 const PREFIX: &str = "servsock_swap_";
@@ -32,6 +32,15 @@ pub(super) struct Place {
     pub(super) max_bytes: u64,
 }
 
+/// Why there is no swap.
+#[derive(Debug)]
+pub(super) enum NoSwap {
+    /// Another process has it open, and will let it go.
+    InUse,
+    /// Somebody has to see to it.
+    Unusable(Error),
+}
+
 /// The swap of one stream. While it is open, no other process can open it.
 pub(super) struct Swap {
     appender: Appender,
@@ -40,26 +49,26 @@ pub(super) struct Swap {
 }
 
 impl Swap {
-    /// Opens the swap of a stream; nothing is made where there is none.
+    /// Opens the swap of a stream.
     ///
     /// # Errors
     ///
-    /// Another process has it, the directory cannot be used, or the sensor's name is too long for a file's.
+    /// Another process has it; or the directory cannot be used, or the sensor's name is too long for a file's.
     pub(super) fn open(
         place: &Place,
         sensor: &SensorName,
         stream: StreamId,
-    ) -> Result<Swap, Error> {
-        let refused = |answer: &dyn std::fmt::Display| {
-            let tried = format!("cannot swap for sensor {}", sensor.name);
-            Error::start(tried, answer, "")
+    ) -> Result<Swap, NoSwap> {
+        let refused = |answer: String| {
+            let tried = format!("alerts of sensor {} cannot wait on disk", sensor.name);
+            NoSwap::Unusable(Error::start(tried, answer, ""))
         };
-        let name =
-            directory_name(sensor).ok_or_else(|| refused(&"its name is too long for a file's"))?;
+        let name = directory_name(sensor)
+            .ok_or_else(|| refused("its name is too long for a file's".to_owned()))?;
         let directory = place.dir.join(name);
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(refused(&format!("{}: {error}", directory.display())));
+                return Err(refused(format!("{}: {error}", directory.display())));
             }
             _ => {}
         }
@@ -68,17 +77,19 @@ impl Swap {
             max_bytes: place.max_bytes,
             ..spool::Options::default()
         };
-        let (appender, reader, _) = spool::open(&path, &options, stream)?;
-        if appender.stream()
-            != (Stream {
-                id: stream,
-                base: 0,
-            })
-        {
-            return Err(refused(&format!(
-                "{} is damaged beyond reading; move it away",
-                path.display()
-            )));
+        let (appender, reader, _) = spool::open(&path, &options, stream).map_err(|error| {
+            match spool::is_in_use(&path) {
+                true => NoSwap::InUse,
+                false => NoSwap::Unusable(error),
+            }
+        })?;
+        let numbered = Stream {
+            id: stream,
+            base: 0,
+        };
+        if appender.stream() != numbered {
+            let answer = format!("{} is damaged beyond reading; move it away", path.display());
+            return Err(refused(answer));
         }
         Ok(Swap {
             appender,
@@ -124,13 +135,39 @@ impl Swap {
     pub(super) fn put(&mut self, after: u64, chunks: &[Chunk]) -> Result<(), Trouble> {
         let mut first = after + 1;
         for chunk in chunks {
-            let own = without_gaps(chunk);
-            for part in own.as_deref().unwrap_or(slice::from_ref(chunk)) {
-                self.append(first, part)?;
-                first += u64::from(part.len());
-            }
+            first = self.append_each(first, chunk)?;
         }
         self.appender.sync().map(|_| ())
+    }
+
+    /// Appends a chunk whose first number is `first`; the number behind it. On the disk each item has one number: a gap
+    /// becomes a loss for each of its numbers, a chunk at a time, for a gap may be long.
+    fn append_each(&mut self, mut first: u64, chunk: &Chunk) -> Result<u64, Trouble> {
+        let is_gap = |bytes: &[u8]| matches!(item::decode(bytes), Ok(Item::Gap(_)));
+        if !chunk.items().any(is_gap) {
+            self.append(first, chunk)?;
+            return Ok(first + u64::from(chunk.len()));
+        }
+        let mut part = Vec::new();
+        for bytes in chunk.items() {
+            let Ok(Item::Gap(gap)) = item::decode(bytes) else {
+                part.extend_from_slice(bytes);
+                continue;
+            };
+            for number in 0..gap.numbers {
+                item::put_loss(&mut part, &loss_of(&gap, number));
+                if part.len() >= CHUNK_BYTES {
+                    let full = Chunk::of(mem::take(&mut part));
+                    self.append(first, &full)?;
+                    first += u64::from(full.len());
+                }
+            }
+        }
+        let rest = Chunk::of(part);
+        if !rest.is_empty() {
+            self.append(first, &rest)?;
+        }
+        Ok(first + u64::from(rest.len()))
     }
 
     /// Appends what is not there yet.
@@ -181,37 +218,16 @@ impl Swap {
     }
 }
 
-/// On the disk each item has one number: a gap becomes a loss for each of its numbers. `None`: there is no gap.
-fn without_gaps(chunk: &Chunk) -> Option<Vec<Chunk>> {
-    let is_gap = |bytes: &[u8]| matches!(item::decode(bytes), Ok(Item::Gap(_)));
-    if !chunk.items().any(is_gap) {
-        return None;
-    }
-    let mut parts = vec![Vec::new()];
-    let mut put = |each: &dyn Fn(&mut Vec<u8>)| {
-        if parts.last().is_some_and(|part| part.len() >= CHUNK_BYTES) {
-            parts.push(Vec::new());
-        }
-        each(parts.last_mut().expect("there is one at least"));
+/// Each number of a gap has lost one alert at least; its first says what there is beyond.
+fn loss_of<'a>(gap: &Gap<'a>, number: u64) -> Loss<'a> {
+    let beyond = match number {
+        0 => gap.loss.count.saturating_sub(gap.numbers),
+        _ => 0,
     };
-    for bytes in chunk.items() {
-        let Ok(Item::Gap(gap)) = item::decode(bytes) else {
-            put(&|part| part.extend_from_slice(bytes));
-            continue;
-        };
-        // Each number has lost one at least; the first says what there is beyond.
-        let beyond = gap.loss.count.saturating_sub(gap.numbers);
-        for number in 0..gap.numbers {
-            let count = 1 + if number == 0 { beyond } else { 0 };
-            let loss = Loss {
-                count,
-                ..gap.loss.clone()
-            };
-            put(&|part| item::put_loss(part, &loss));
-        }
+    Loss {
+        count: 1 + beyond,
+        ..gap.loss.clone()
     }
-    let parts = parts.into_iter().filter(|part| !part.is_empty());
-    Some(parts.map(Chunk::of).collect())
 }
 
 /// Removes an empty swap.
@@ -299,7 +315,6 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Gap;
     use std::os::unix::fs::PermissionsExt;
 
     const STREAM: StreamId = StreamId([7; 16]);

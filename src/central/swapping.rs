@@ -3,13 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::swap::{Place, Swap};
+use super::swap::{NoSwap, Swap};
 use super::writer::{
     BATCH_BYTES_ENOUGH, BATCH_ITEMS_ENOUGH, Event, Halt, RETRY_FIRST, RETRY_LONGEST, Writer,
 };
 use crate::buffer::{Chunk, Taken};
 use crate::clock::now_us;
-use crate::error::Error;
 use crate::spool::{News, Trouble};
 use crate::store::{CheckError, OpenStream};
 use std::time::{Duration, Instant};
@@ -19,6 +18,8 @@ pub(super) struct Swapping {
     swap: Swap,
     /// What the database had when it was left; `None`: it has not been asked yet.
     database: Option<OpenStream>,
+    /// What the disk did not take yet, and the number before it: nothing that comes later may overtake it.
+    pending: Option<(u64, Vec<Chunk>)>,
     retry: Duration,
     retry_at: Instant,
 }
@@ -28,6 +29,7 @@ impl Swapping {
         Swapping {
             swap,
             database,
+            pending: None,
             retry: RETRY_FIRST,
             retry_at: Instant::now() + first_try,
         }
@@ -52,11 +54,10 @@ impl Swapping {
 impl Writer {
     /// The stream, opened in the database; or, where that is away, as far as the swap and the sensor know it.
     pub(super) fn first_stream(&mut self) -> Result<OpenStream, Halt> {
-        let Some(place) = self.place.clone() else {
+        let Some(mut swap) = self.open_swap()? else {
             return self.open(None);
         };
         let forgotten = self.forgotten;
-        let mut swap = self.open_swap(&place)?;
         if swap.waiting() == 0 {
             match self.open(None) {
                 Ok(stream) => {
@@ -66,7 +67,7 @@ impl Writer {
                 Err(Halt::Away) => {}
                 Err(halt) => return Err(halt),
             }
-            self.disk(swap.is_stored(self.forgotten));
+            self.disk(swap.is_stored(forgotten));
         } else {
             self.begin_behind(&swap);
         }
@@ -87,26 +88,35 @@ impl Writer {
 
     /// The database has gone away in the middle of the stream.
     pub(super) fn leave_database(&mut self, stream: &OpenStream) -> Result<(), Halt> {
-        let Some(place) = self.place.clone() else {
-            return Err(Halt::Away);
+        let Some(mut swap) = self.open_swap()? else {
+            // The next worker does without.
+            return Err(
+                self.fenced("the database is away, and alerts cannot wait on disk".to_owned())
+            );
         };
-        let mut swap = self.open_swap(&place)?;
         self.disk(swap.is_stored(stream.last_seq));
         self.begin_swapping(Swapping::new(swap, Some(*stream), RETRY_FIRST));
         Ok(())
     }
 
-    /// However long it takes: another process may be emptying it.
-    fn open_swap(&mut self, place: &Place) -> Result<Swap, Halt> {
+    /// Waits while another process empties it. `None`: there is none, or it cannot be used, which is told; a database that
+    /// is there is not to suffer for it.
+    fn open_swap(&mut self) -> Result<Option<Swap>, Halt> {
         let mut retry = RETRY_FIRST;
-        loop {
+        while let Some(place) = &self.place {
             match Swap::open(place, &self.sensor, self.stream) {
-                Ok(swap) => return Ok(swap),
-                Err(error) => self.tell_disk(&error),
+                Ok(swap) => return Ok(Some(swap)),
+                Err(NoSwap::InUse) => {}
+                Err(NoSwap::Unusable(error)) => {
+                    crate::err!("{error}; the sensor keeps them");
+                    self.place = None;
+                    break;
+                }
             }
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
         }
+        Ok(None)
     }
 
     fn begin_swapping(&mut self, swapping: Swapping) {
@@ -118,32 +128,47 @@ impl Writer {
         self.swapping = Some(swapping);
     }
 
-    /// Puts chunks into the swap, however long the disk takes, and acknowledges them.
-    /// `after` is the number before the first of them.
+    /// Puts chunks into the swap and acknowledges them, however long the disk takes; or the database is back first, and
+    /// has them. `after` is the number before the first of them.
     pub(super) fn swap_chunks(
         &mut self,
         stream: &mut OpenStream,
         after: u64,
-        chunks: &[Chunk],
+        chunks: Vec<Chunk>,
     ) -> Result<(), Halt> {
         let mut retry = RETRY_FIRST;
-        let last = loop {
-            let Some(swapping) = &mut self.swapping else {
-                return Ok(());
-            };
-            let put = swapping.swap.put(after, chunks);
-            let last = swapping.swap.last();
-            match put {
-                Ok(()) => break last,
-                Err(_) => self.tell_news(),
-            }
+        self.hold(after, chunks);
+        while !self.put_pending(stream) {
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
-        };
-        self.tell_news();
-        stream.last_seq = last;
-        self.tell_swapped(last);
+            self.try_database(stream)?;
+        }
         Ok(())
+    }
+
+    fn hold(&mut self, after: u64, chunks: Vec<Chunk>) {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.pending = Some((after, chunks));
+        }
+    }
+
+    /// Whether nothing is pending any more.
+    fn put_pending(&mut self, stream: &mut OpenStream) -> bool {
+        let Some(swapping) = &mut self.swapping else {
+            return true;
+        };
+        let Some((after, chunks)) = &swapping.pending else {
+            return true;
+        };
+        let put = swapping.swap.put(*after, chunks);
+        if put.is_ok() {
+            let chunks = swapping.pending.take().map(|(_, chunks)| chunks);
+            stream.last_seq = swapping.swap.last();
+            self.release(chunks.unwrap_or_default());
+            self.tell_swapped(stream.last_seq);
+        }
+        self.tell_news();
+        put.is_ok()
     }
 
     fn tell_swapped(&self, last_seq: u64) {
@@ -156,10 +181,11 @@ impl Writer {
 
     /// Tries the database, when it is time to; if it answers, empties the swap into it.
     pub(super) fn try_database(&mut self, stream: &mut OpenStream) -> Result<(), Halt> {
+        let now = Instant::now();
         let Some(swapping) = self
             .swapping
             .as_ref()
-            .filter(|swapping| swapping.due() <= Instant::now())
+            .filter(|swapping| swapping.due() <= now)
         else {
             return Ok(());
         };
@@ -186,19 +212,80 @@ impl Writer {
             swapping.swap.start_again();
             self.disk(stored);
         }
-        while let Some(chunks) = self.next_of_swap(database.last_seq)? {
-            self.check_orders()?;
-            let stored = self.store_chunks(&mut database, &chunks);
-            if let Some(swapping) = &mut self.swapping {
-                swapping.database = Some(database);
-                let noted = swapping.swap.is_stored(database.last_seq);
-                self.disk(noted);
+        loop {
+            while let Some(chunks) = self.next_of_swap(database.last_seq)? {
+                self.check_orders()?;
+                let stored = self.store_chunks(&mut database, &chunks);
+                self.note_stored(database);
+                stored?;
+                self.swap_arrivals(stream);
+                self.tell_swapped(stream.last_seq);
             }
-            stored?;
-            self.swap_arrivals(stream)?;
-            self.tell_swapped(stream.last_seq);
+            // What did not find room may find some now.
+            if self.put_pending(stream) && stream.last_seq == database.last_seq {
+                break;
+            }
+            self.store_pending(&mut database, stream)?;
         }
+        self.leave_swap(database, stream);
+        Ok(())
+    }
+
+    fn note_stored(&mut self, database: OpenStream) {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.database = Some(database);
+            let noted = swapping.swap.is_stored(database.last_seq);
+            self.disk(noted);
+        }
+    }
+
+    /// The swap is empty: what the disk does not take goes to the database itself.
+    fn store_pending(
+        &mut self,
+        database: &mut OpenStream,
+        stream: &mut OpenStream,
+    ) -> Result<(), Halt> {
+        let pending = self
+            .swapping
+            .as_mut()
+            .and_then(|swapping| swapping.pending.take());
+        let Some((after, chunks)) = pending else {
+            let waiting = self
+                .swapping
+                .as_ref()
+                .map_or(0, |swapping| swapping.swap.waiting());
+            return match stream.last_seq < database.last_seq {
+                // The database has more than has come here: the sensor sends it again, and it is not to be taken for new.
+                true => Err(Halt::Away),
+                false if waiting > 0 => Ok(()), // Something has come meanwhile.
+                // It was restored from a backup. The sensor connects again, and what is missing becomes a loss.
+                false => Err(self.fenced(format!(
+                    "the database has number {} of this stream where {} was expected",
+                    database.last_seq, stream.last_seq
+                ))),
+            };
+        };
+        let stored = match after == database.last_seq {
+            true => self.store_chunks(database, &chunks),
+            false => Err(Halt::Away), // A part is in the database; the disk will have room for all of it again.
+        };
+        self.note_stored(*database);
+        if stored.is_err() {
+            self.hold(after, chunks);
+            return stored;
+        }
+        stream.last_seq = database.last_seq;
+        self.release(chunks);
+        Ok(())
+    }
+
+    fn leave_swap(&mut self, database: OpenStream, stream: &mut OpenStream) {
+        debug_assert_eq!(
+            stream.last_seq, database.last_seq,
+            "the same is next for both"
+        );
         self.tell_back();
+        self.tell(Event::Back);
         *stream = database;
         if let Some(swapping) = self.swapping.take() {
             swapping.close();
@@ -208,7 +295,6 @@ impl Writer {
             );
         }
         self.tell_swapped(stream.last_seq);
-        Ok(())
     }
 
     /// The next batch behind `last`, the last number that the database has.
@@ -244,26 +330,29 @@ impl Writer {
     }
 
     /// What is in the buffer by now, so that the sensor is acknowledged while the swap is emptied.
-    fn swap_arrivals(&mut self, stream: &mut OpenStream) -> Result<(), Halt> {
-        while let Taken::Chunk(chunk) = self.ends.outlet.take() {
-            let chunks = [chunk];
-            self.swap_chunks(stream, stream.last_seq, &chunks)?;
-            self.release(chunks.into());
+    fn swap_arrivals(&mut self, stream: &mut OpenStream) {
+        while self.put_pending(stream) {
+            let Taken::Chunk(chunk) = self.ends.outlet.take() else {
+                return;
+            };
+            self.hold(stream.last_seq, vec![chunk]);
         }
-        Ok(())
     }
 
-    /// Empties what a worker left, and nobody else has open. The database is waited for before the swap is opened, so that
-    /// a sensor which comes back meanwhile finds it free.
+    /// Empties what a worker left, and nobody else has open. The database is waited for before the swap is opened, so
+    /// that a sensor which comes back meanwhile finds it free.
     pub(super) fn empty_leftover(&mut self) -> Result<(), Halt> {
-        let Some(place) = self.place.clone() else {
-            return Ok(());
-        };
-        loop {
+        let mut retry = RETRY_FIRST;
+        while let Some(place) = self.place.clone() {
             self.wait_for_database()?;
-            // An error: its sensor is back, and its worker empties it.
-            let Ok(swap) = Swap::open(&place, &self.sensor, self.stream) else {
-                return Ok(());
+            let swap = match Swap::open(&place, &self.sensor, self.stream) {
+                Ok(swap) => swap,
+                // Its sensor is back, and its worker empties it.
+                Err(NoSwap::InUse) => return Ok(()),
+                Err(NoSwap::Unusable(error)) => {
+                    crate::err!("what waits on disk cannot be stored: {error}");
+                    return Ok(());
+                }
             };
             if swap.waiting() == 0 {
                 swap.close();
@@ -282,7 +371,10 @@ impl Writer {
                 None => return Ok(()),
                 Some(swapping) => swapping.close(),
             }
+            self.pause(retry)?;
+            retry = (retry * 2).min(RETRY_LONGEST);
         }
+        Ok(())
     }
 
     fn wait_for_database(&mut self) -> Result<(), Halt> {
@@ -321,14 +413,6 @@ impl Writer {
                     crate::notice!("sensor \"{}\": the swap works again", self.sensor.name)
                 }
             }
-        }
-    }
-
-    fn tell_disk(&mut self, error: &Error) {
-        if let Some(count) = self.bad.told(Instant::now()) {
-            crate::err!(
-                "{error}; trying again, the sensor keeps its alerts ({count} since the last such line)"
-            );
         }
     }
 }

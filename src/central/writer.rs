@@ -165,11 +165,11 @@ impl Writer {
                     stored => stored?,
                 }
             }
-            // A part of them may be in the database already.
-            if self.swapping.is_some() {
-                self.swap_chunks(&mut stream, after, &chunks)?;
+            match self.swapping {
+                // A part of them may be in the database already.
+                Some(_) => self.swap_chunks(&mut stream, after, chunks)?,
+                None => self.release(chunks),
             }
-            self.release(chunks);
         }
         Ok(())
     }

@@ -131,7 +131,8 @@ impl DatabaseOptions {
         }
         let mut url = match &self.db {
             Some(text) if parts.is_empty() || !of_file("db") => parse(text, in_force)?,
-            None if parts.is_empty() => parse(SQLITE, in_force)?,
+            // A password alone is one for FLoP's defaults.
+            None if parts.is_empty() && !self.has_password() => parse(SQLITE, in_force)?,
             _ => self.of_parts(in_force)?,
         };
         self.find_password(&mut url, in_force)?;
@@ -140,7 +141,8 @@ impl DatabaseOptions {
 
     /// What a dump says of the database as a whole, where it was not named by its parts and holds no password.
     pub(super) fn computed(&self, url: &Url) -> Vec<(&'static str, String)> {
-        match self.parts_given().is_empty() && !url.has_password() {
+        let is_whole = self.parts_given().is_empty() && !self.has_password();
+        match is_whole && !url.has_password() {
             true => vec![("db", url.to_string())],
             false => Vec::new(),
         }
@@ -166,6 +168,10 @@ impl DatabaseOptions {
             reference: self.reference,
             time_zone,
         })
+    }
+
+    fn has_password(&self) -> bool {
+        self.db_password_file.is_some() || self.db_password.is_some()
     }
 
     /// The options among the parts that are given.

@@ -2,16 +2,19 @@ use super::*;
 use crate::config::CommandLine;
 use clap::{CommandFactory, FromArgMatches};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use tempfile::TempDir;
 
-/// The options of a command line and of a configuration file, which may be empty.
+/// The options of a command line and of a configuration file in `folder`, which may be empty.
 fn in_force<P: CommandFactory + FromArgMatches>(
+    folder: &TempDir,
     args: &[&str],
     file: &str,
     keywords: &'static [Keyword],
 ) -> Result<InForce<P>, Error> {
-    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x.conf");
     fs::write(&path, file).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file");
     let path = path.to_str().expect("UTF-8");
     let args = ["program", "-c", path]
         .into_iter()
@@ -22,17 +25,18 @@ fn in_force<P: CommandFactory + FromArgMatches>(
 }
 
 fn sockserv_with(args: &[&str], file: &str) -> Result<SensorConfig, Error> {
-    Sockserv::validate(&in_force(args, file, SOCKSERV_KEYWORDS)?, || {
-        Ok("host".to_owned())
-    })
+    let folder = tempfile::tempdir().expect("a folder");
+    let in_force = in_force(&folder, args, file, SOCKSERV_KEYWORDS)?;
+    Sockserv::validate(&in_force, || Ok("host".to_owned()))
+}
+
+fn servsock(args: &[&str], file: &str) -> Result<CentralConfig, Error> {
+    let folder = tempfile::tempdir().expect("a folder");
+    Servsock::validate(&in_force(&folder, args, file, SERVSOCK_KEYWORDS)?)
 }
 
 fn sockserv(args: &[&str]) -> Result<SensorConfig, Error> {
     sockserv_with(args, "")
-}
-
-fn servsock(args: &[&str], file: &str) -> Result<CentralConfig, Error> {
-    Servsock::validate(&in_force(args, file, SERVSOCK_KEYWORDS)?)
 }
 
 #[test]
@@ -157,6 +161,11 @@ fn a_database_is_named_by_a_url_or_by_flops_parts() {
             vec![],
             "DBuser = a\nDBname = b\nDBserver = db.example.org\nDBport = 99",
             "postgresql://a@db.example.org:99/b",
+        ),
+        (
+            vec![],
+            "DBpassword: sesame",
+            "postgresql://snort:***@/snort?host=/var/run/postgresql",
         ),
         (vec!["-S", "::1"], "", "postgresql://snort@[::1]:5432/snort"),
         (

@@ -97,7 +97,13 @@ impl Dropper {
                 _ => self.tell(item, reason),
             }
         }
-        self.add_late(reason, doomed.unseen);
+        match self.ends_by.get() {
+            Some(_) => self.add_late(reason, doomed.unseen),
+            None => {
+                let to = self.tuning.settings().drops();
+                self.teller.tell_sum(doomed.unseen, &to, reason);
+            }
+        }
     }
 
     fn tell(&mut self, item: &[u8], reason: &'static str) {

@@ -225,6 +225,7 @@ impl Sensor {
             link: config.link,
             intake,
             drops: drops_send.clone(),
+            untold: 0,
             tuning: tuning.clone(),
             status: status.clone(),
             stop: stop.clone(),

@@ -33,6 +33,8 @@ pub(super) struct Receiver {
     pub(super) intake: Intake,
     /// To the dropper.
     pub(super) drops: Sender<Doomed>,
+    /// Alerts that were dropped, and did not fit there.
+    pub(super) untold: u64,
     pub(super) tuning: Tuning,
     pub(super) status: Status,
     pub(super) stop: Stop,
@@ -132,13 +134,16 @@ impl Receiver {
         if self.tuning.is_quiet() {
             return self.intake.recycle(dropped.chunks);
         }
-        let doomed = Doomed::new(HIGH_WATER, dropped.chunks);
-        // Full: the dropper cannot keep up. The ledger has counted them.
+        let mut doomed = Doomed::new(HIGH_WATER, dropped.chunks);
+        doomed.unseen = std::mem::take(&mut self.untold);
+        let alerts = doomed.alerts();
+        // Full: the dropper cannot keep up. The ledger has counted them, and the next ones that fit say how many.
         if let Err(unsent) = self
             .drops
             .try_send(doomed)
             .map_err(TrySendError::into_inner)
         {
+            self.untold = alerts;
             self.intake.recycle(unsent.chunks);
         }
     }

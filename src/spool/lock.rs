@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 
 /// A PID has fewer.
 const PID_BYTES_MAX: u64 = 32;
@@ -17,8 +18,8 @@ const PID_BYTES_MAX: u64 = 32;
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] Flock<File>);
 
-/// Locks the directory.
-pub(super) fn take(directory: &Directory, path: &std::path::Path) -> Result<Lock, Error> {
+/// Locks the directory. `None`: its owner has removed it meanwhile, and let it go; nobody else would see this lock.
+pub(super) fn take(directory: &Directory, path: &std::path::Path) -> Result<Option<Lock>, Error> {
     let refused = |answer: String, advice: &str| {
         let tried = format!("cannot use spool directory {}", path.display());
         Error::start(tried, answer, advice)
@@ -26,12 +27,10 @@ pub(super) fn take(directory: &Directory, path: &std::path::Path) -> Result<Lock
     let failed = |error: std::io::Error| refused(format!("its lock file: {error}"), "");
     let file = directory.lock_file().map_err(failed)?;
     let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) if lock.metadata().map_err(failed)?.nlink() == 0 => return Ok(None),
         Ok(lock) => lock,
         Err((file, Errno::EAGAIN)) => {
-            return Err(refused(
-                format!("{} uses it", owner(file)),
-                "stop that one first, or name another directory",
-            ));
+            return Err(refused(format!("{} uses it", owner(file)), "one at a time"));
         }
         Err((_, errno)) => return Err(refused(format!("its lock file: {}", errno.desc()), "")),
     };
@@ -40,7 +39,7 @@ pub(super) fn take(directory: &Directory, path: &std::path::Path) -> Result<Lock
         .set_len(0)
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
-    Ok(Lock(lock))
+    Ok(Some(Lock(lock)))
 }
 
 /// The living owner, as a part of a sentence; `None` where nobody has the directory open.

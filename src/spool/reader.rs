@@ -53,7 +53,7 @@ impl Lost {
                 count: 1,
                 from_us: at_us,
                 to_us: at_us,
-                reason: Cow::Borrowed("the sensor's spool is damaged"),
+                reason: Cow::Borrowed("damaged on disk before it was stored"),
             };
             put_loss(&mut bytes, &loss);
         }
@@ -80,6 +80,7 @@ impl Reader {
             health: Health::default(),
         }
     }
+
     /// The stream that items belong to.
     pub fn stream(&self) -> Stream {
         self.index.stream()

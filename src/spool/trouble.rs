@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Why something was not written, read or removed. Each is retried by calling again.
 #[derive(Debug)]
 pub enum Trouble {
-    /// `--spool-max` is reached: servsock has to acknowledge something first.
+    /// No more is allowed: something has to be acknowledged first.
     Full {
         /// The directory.
         dir: PathBuf,
@@ -42,7 +42,7 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Full { dir, max_bytes } => write!(
                 f,
-                "spool directory {} has its {max_bytes} bytes; is servsock away? --spool-max allows more",
+                "spool directory {} has its {max_bytes} bytes, the most that is allowed",
                 dir.display()
             ),
             Trouble::Io {
