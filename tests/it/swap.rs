@@ -1,5 +1,6 @@
 //! `-W`: what arrives while the database is away waits on servsock's disk, acknowledged.
 
+use crate::client::Client;
 use crate::database::{Database, Kind};
 use crate::postgres_server::{Cluster, Stop};
 use crate::program::eventually;
@@ -166,4 +167,49 @@ fn a_swap_that_cannot_be_used_refuses_the_start() {
         assert_eq!(servsock.exits().code(), Some(1));
         servsock.says(&format!("cannot keep alerts in {dir} (-W): {why}"));
     }
+}
+
+#[test]
+fn a_swap_that_is_full_leaves_the_rest_to_the_sensor_and_empties_all_the_same() {
+    const ALERTS: u32 = 60_000;
+    let mut cluster = Cluster::start();
+    let mut site = site_of(&cluster);
+    site.start_servsock_with(&["-W", "swap", "--swap-max", "16M"]);
+    site.start_sockserv_with(&["-H", "1000000", "-L", "900000"]);
+    site.ids_sends_alerts(1..=10);
+    site.database_gets(1..=10);
+    cluster.stop(Stop::Fast);
+    site.ids_sends_alerts(11..=ALERTS);
+    site.servsock().says("the most that is allowed");
+    cluster.start_again();
+    site.database_gets(1..=ALERTS);
+    is_empty(&site);
+    site.stop();
+    serial::are_stored(&site.database, "sensor", 1..=ALERTS);
+    assert_eq!(site.database.number("SELECT count(*) FROM flop_loss"), 0);
+}
+
+#[test]
+fn alerts_that_come_again_because_their_acknowledgement_was_lost_are_not_taken_for_new_ones() {
+    let mut cluster = Cluster::start();
+    let mut site = site_of(&cluster);
+    site.start_servsock_with(&["-W", "swap"]);
+    let mut client = Client::connect(&site);
+    client.greets("sensor");
+    client.sends(&Client::items_bytes(1, 1..=100));
+    client.gets_acknowledged(100);
+    cluster.stop(Stop::Fast);
+    drop(client);
+    // As a sensor that never got that acknowledgement.
+    let mut client = Client::connect(&site);
+    assert_eq!(client.greets("sensor").stored, 0);
+    client.sends(&Client::items_bytes(1, 1..=50));
+    client.gets_acknowledged(50);
+    cluster.start_again();
+    site.servsock().says("the database takes alerts again");
+    client.sends(&Client::items_bytes(51, 51..=120));
+    client.gets_acknowledged(120);
+    site.database.has_alerts(120);
+    serial::are_stored(&site.database, "sensor", 1..=120);
+    is_empty(&site);
 }
