@@ -129,7 +129,7 @@ impl Leftovers {
         let Some(place) = &self.start.swap else {
             return Ok(());
         };
-        for leftover in leftovers(&place.dir) {
+        for leftover in leftovers(Path::new(&place.dir)) {
             if !self.empty(leftover)? {
                 break;
             }

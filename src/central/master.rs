@@ -160,7 +160,7 @@ impl Master {
                 .config
                 .daemon
                 .syslog
-                .then(|| self.config.daemon.syslog_socket.clone()),
+                .then(|| self.config.daemon.syslog_socket.clone().into()),
         }
     }
 
@@ -168,7 +168,7 @@ impl Master {
     fn place(&self) -> Option<Place> {
         let dir = self.config.swap_dir.clone()?;
         Some(Place {
-            dir,
+            dir: dir.into(),
             max_bytes: self.config.swap_max,
         })
     }

@@ -8,7 +8,7 @@ use super::swap::Place;
 use crate::ctrl;
 use crate::store;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 /// Master to worker.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub(super) struct Start {
     pub(super) swap: Option<Place>,
     pub(super) drain_secs: u64,
     /// Where the syslog daemon listens, if lines go there.
-    pub(super) syslog: Option<PathBuf>,
+    pub(super) syslog: Option<OsString>,
 }
 
 /// Worker to master.

@@ -12,6 +12,7 @@ use crate::buffer::{CHUNK_BYTES, Chunk};
 use crate::error::Error;
 use crate::spool::{self, Appender, News, Reader, Run, Stream, Trouble};
 use crate::wire::{Gap, Item, Loss, StreamId, item};
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::mem;
@@ -27,7 +28,7 @@ const NAME_BYTES_MAX: usize = 255 - PREFIX.len();
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Place {
     /// The directory of all swaps.
-    pub(super) dir: PathBuf,
+    pub(super) dir: OsString,
     /// Bytes on disk for each stream.
     pub(super) max_bytes: u64,
 }
@@ -65,7 +66,7 @@ impl Swap {
         };
         let name = directory_name(sensor)
             .ok_or_else(|| refused("its name is too long for a file's".to_owned()))?;
-        let directory = place.dir.join(name);
+        let directory = Path::new(&place.dir).join(name);
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(refused(format!("{}: {error}", directory.display())));
@@ -192,8 +193,20 @@ impl Swap {
     pub(super) fn next(&mut self, now_us: i64) -> Result<Option<(u64, Chunk)>, Trouble> {
         Ok(self.reader.read()?.map(|run| match run {
             Run::Items { first, chunk } => (first, chunk),
-            Run::Lost(lost) => (lost.first, lost.chunk(now_us)),
+            Run::Lost(lost) => {
+                crate::err!(
+                    "{} alerts that waited in {} cannot be read any more, and are recorded as lost",
+                    lost.count,
+                    lost.file.display()
+                );
+                (lost.first, lost.chunk(now_us))
+            }
         }))
+    }
+
+    /// What could not be read is damage from now on.
+    pub(super) fn pass_over(&mut self) {
+        self.reader.pass_over();
     }
 
     /// Begins anew with what the database has not.
@@ -321,7 +334,7 @@ mod tests {
 
     fn place(dir: &tempfile::TempDir) -> Place {
         Place {
-            dir: dir.path().to_owned(),
+            dir: dir.path().into(),
             max_bytes: spool::MAX_BYTES_DEFAULT,
         }
     }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::batch;
 use super::swap::{NoSwap, Swap};
 use super::writer::{
     BATCH_BYTES_ENOUGH, BATCH_ITEMS_ENOUGH, Event, Halt, RETRY_FIRST, RETRY_LONGEST, Writer,
@@ -13,6 +14,9 @@ use crate::spool::{News, Trouble};
 use crate::store::{CheckError, OpenStream};
 use std::time::{Duration, Instant};
 
+/// After so many tries, what cannot be read is damage: with the longest pause, a minute or so.
+const UNREAD_MAX: u32 = 15;
+
 /// A swap in use.
 pub(super) struct Swapping {
     swap: Swap,
@@ -20,6 +24,8 @@ pub(super) struct Swapping {
     database: Option<OpenStream>,
     /// What the disk did not take yet, and the number before it: nothing that comes later may overtake it.
     pending: Option<(u64, Vec<Chunk>)>,
+    /// Tries to read it that failed.
+    unread: u32,
     retry: Duration,
     retry_at: Instant,
 }
@@ -30,6 +36,7 @@ impl Swapping {
             swap,
             database,
             pending: None,
+            unread: 0,
             retry: RETRY_FIRST,
             retry_at: Instant::now() + first_try,
         }
@@ -207,10 +214,10 @@ impl Writer {
 
     /// Swap -> database, to the end. What comes meanwhile goes behind it.
     fn empty(&mut self, mut database: OpenStream, stream: &mut OpenStream) -> Result<(), Halt> {
+        self.tell_unsure(&database, stream)?;
+        self.note_stored(database);
         if let Some(swapping) = &mut self.swapping {
-            let stored = swapping.swap.is_stored(database.last_seq);
             swapping.swap.start_again();
-            self.disk(stored);
         }
         loop {
             while let Some(chunks) = self.next_of_swap(database.last_seq)? {
@@ -228,6 +235,29 @@ impl Writer {
             self.store_pending(&mut database, stream)?;
         }
         self.leave_swap(database, stream);
+        Ok(())
+    }
+
+    /// A COMMIT whose answer was lost may have taken place: then its alerts are stored, and passed over here.
+    fn tell_unsure(&mut self, database: &OpenStream, stream: &OpenStream) -> Result<(), Halt> {
+        let Some(after) = self
+            .unsure
+            .take()
+            .filter(|after| database.last_seq > *after)
+        else {
+            return Ok(());
+        };
+        let mut last = after;
+        while last < database.last_seq
+            && let Some(chunks) = self.next_of_swap(last)?
+        {
+            let items = batch::decode(&chunks, |_| {});
+            let stored = items.len().min((database.last_seq - last) as usize);
+            let stored = &items[..stored];
+            last += stored.len() as u64;
+            self.tell_committed(last.min(stream.last_seq), 1, 0, stored);
+            self.alarm.tell(database.sid, None, stored);
+        }
         Ok(())
     }
 
@@ -318,6 +348,11 @@ impl Writer {
                 }
                 Ok(None) => break,
                 Err(_) => {
+                    swapping.unread += 1;
+                    if swapping.unread > UNREAD_MAX {
+                        swapping.unread = 0;
+                        swapping.swap.pass_over();
+                    }
                     self.tell_news();
                     if chunks.is_empty() {
                         return Err(Halt::Away); // Tried again later: the disk may come back.

@@ -99,7 +99,7 @@ pub(super) fn inherit() -> Result<Task, Error> {
     let (start, connection) = receive_start(&control)?;
     log::set_debug_levels(start.settings.debug);
     if let Some(socket) = &start.syslog {
-        log::use_syslog(socket.clone());
+        log::use_syslog(socket.into());
     }
     Ok(match connection {
         Some(connection) => Task::Sensor(Box::new(Worker::new(control, start, connection)?)),

@@ -89,9 +89,11 @@ pub(super) struct Writer {
     pub(super) ends: Ends,
     /// Where swaps are, if alerts are to wait on disk while the database is away.
     pub(super) place: Option<Place>,
+    /// Of a COMMIT without answer, while there is a swap: the number before its first item.
+    pub(super) unsure: Option<u64>,
     /// The swap, while it has something.
     pub(super) swapping: Option<Swapping>,
-    alarm: Alarm,
+    pub(super) alarm: Alarm,
     /// Where dropped alerts go, if it is somewhere.
     drops: Option<Drops>,
     away_since: Option<Instant>,
@@ -126,6 +128,7 @@ impl Writer {
             away_since: None,
             bad: Limiter::default(),
             place,
+            unsure: None,
             swapping: None,
         }
     }
@@ -376,6 +379,9 @@ impl Writer {
                     self.tell_away(&text, began)
                 }
             }
+            if self.place.is_some() {
+                self.unsure = Some(after_seq);
+            }
             self.mind_swap()?;
             self.pause(retry)?;
             retry = (retry * 2).min(RETRY_LONGEST);
@@ -428,7 +434,13 @@ impl Writer {
         }
     }
 
-    fn tell_committed(&self, last_seq: u64, first_cid: i64, last_cid: i64, items: &[Item<'_>]) {
+    pub(super) fn tell_committed(
+        &self,
+        last_seq: u64,
+        first_cid: i64,
+        last_cid: i64,
+        items: &[Item<'_>],
+    ) {
         self.tell(Event::Committed(Committed {
             last_seq,
             first_cid,

@@ -7,9 +7,11 @@
 use crate::config::check_private;
 use crate::error::Error;
 use crate::store::Login;
+use nix::fcntl::OFlag;
 use std::env;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A longer file is read up to here.
@@ -52,7 +54,15 @@ fn read(path: &Path) -> Result<String, Error> {
         };
         Error::start(tried, error, advice)
     };
-    let file = File::open(path).map_err(io)?;
+    // A FIFO without writer would hold the start up.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Ok(String::new()); // /dev/null: there is no password.
+    }
     check_private("database's password", path, &file)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX)

@@ -166,11 +166,20 @@ fn while_the_database_is_away_nothing_is_told_and_afterwards_each_once() {
 
 #[test]
 fn an_alert_whose_commit_was_not_answered_is_told_once_and_stored_once() {
+    told_and_stored_once(&[]);
+}
+
+#[test]
+fn so_it_is_with_a_swap() {
+    told_and_stored_once(&["-W", "."]);
+}
+
+fn told_and_stored_once(more: &[&str]) {
     let mut site = Site::empty(Kind::Postgres);
     let reader = Reader::new(&site);
     let lossy = Lossy::new(&site.database, site.folder());
     site.database = lossy.database.clone();
-    site.start_servsock_with(&["-U", "alerts"]);
+    site.start_servsock_with(&[&["-U", "alerts"], more].concat());
     site.start_sockserv();
     site.ids_sends([alert(1, 1)]);
     assert_eq!(reader.gets()["cid"], 1);
