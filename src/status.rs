@@ -29,6 +29,9 @@ pub struct Report {
     pub program: String,
     /// Its version.
     pub version: String,
+    /// servsock: where it listens.
+    #[serde(default)]
+    pub listens: String,
     /// Its clock: microseconds since 1970-01-01 00:00:00 UTC.
     pub now_us: i64,
     /// When it started, by the same clock.
@@ -134,7 +137,7 @@ impl Report {
     /// What needs attention, a sentence each; empty where all is fine.
     pub fn attention(&self) -> Vec<String> {
         let database = self.database_away.then(|| {
-            "the database cannot be reached: alerts wait in the sensors until it is back".to_owned()
+            "the database cannot be reached: alerts wait in the sensors, or on servsock's disk (-W), until it is back".to_owned()
         });
         let sensors = self
             .sensors

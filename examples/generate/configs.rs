@@ -37,7 +37,14 @@ fn file(program: &Program, head: &str, line: impl Fn(&Keyword, &Arg) -> String) 
     for keyword in program.keywords {
         let arg = program.option(keyword);
         text += "\n";
-        text += &comment(&help(arg));
+        for paragraph in help(arg).split("\n\n") {
+            let end = if paragraph.ends_with(['.', ']', ':']) {
+                ""
+            } else {
+                "."
+            };
+            text += &comment(&format!("{paragraph}{end}"));
+        }
         if takes_value(arg) && !arg.get_possible_values().is_empty() {
             let values = arg.get_possible_values();
             let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();

@@ -89,7 +89,7 @@ impl Tree<'_> {
                 ("VERSION", env!("CARGO_PKG_VERSION")),
                 ("SBINDIR", &sbin.to_string_lossy()),
                 ("SYSCONFDIR", self.places.sysconf),
-                ("DUMP", program.dump),
+                ("RELOAD", program.reload),
                 ("CHECK", program.check),
                 ("TEST", program.test),
                 ("ORDER", program.order),

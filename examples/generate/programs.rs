@@ -15,8 +15,8 @@ pub(crate) struct Program {
     pub(crate) keywords: &'static [Keyword],
     /// Keywords and values that an installed configuration file sets: FHS's places instead of /tmp.
     pub(crate) site: &'static [(&'static str, &'static str)],
-    /// The option that prints the configuration in force.
-    pub(crate) dump: &'static str,
+    /// The test before a reload, beside the running daemon: it makes and disturbs nothing.
+    pub(crate) reload: &'static str,
     /// In front of `-T` in the unit: `-` where a failed test is told, but no reason not to start.
     pub(crate) check: &'static str,
     /// The test before the start: of nothing that another process has to answer, for that may come later.
@@ -41,7 +41,7 @@ pub(crate) fn all() -> [Program; 4] {
                 // The IDS writes to the alert socket, as a member of the group flop.
                 ("Umask", "007"),
             ],
-            dump: "-d",
+            reload: "-T --offline",
             check: "",
             test: "-T --offline",
             order: "Before=snort.service snort3.service suricata.service barnyard2.service",
@@ -60,7 +60,7 @@ pub(crate) fn all() -> [Program; 4] {
                 ("Control", "/run/flop/servsock.ctrl"),
                 ("Umask", "077"),
             ],
-            dump: "-d",
+            reload: "-T --offline",
             check: "",
             test: "-T --offline",
             order: "After=postgresql.service\nBefore=sockserv.service",
@@ -78,7 +78,7 @@ pub(crate) fn all() -> [Program; 4] {
                 ("MailRecipient", "root"),
                 ("Umask", "077"),
             ],
-            dump: "-D",
+            reload: "-D",
             check: "-", // A mail server that is away.
             test: "-T",
             order: "After=postfix.service exim4.service\nBefore=sockserv.service",
@@ -96,7 +96,7 @@ pub(crate) fn all() -> [Program; 4] {
                 ("MailRecipient", "root"),
                 ("Umask", "077"),
             ],
-            dump: "-D",
+            reload: "-D",
             check: "-", // A mail server that is away.
             test: "-T",
             order: "After=postfix.service exim4.service\nBefore=servsock.service",

@@ -225,6 +225,7 @@ impl Controlled for Controls {
         report.unwrap_or_else(|| Report {
             program: "servsock".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            listens: String::new(),
             now_us: now_us(),
             started_us: self.started_us,
             database_away: false,

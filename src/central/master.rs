@@ -255,6 +255,10 @@ impl Master {
         Report {
             program: "servsock".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            listens: self
+                .listener
+                .local_addr()
+                .map_or_else(|_| String::new(), |at| at.to_string()),
             now_us,
             started_us: self.started_us,
             database_away: live(&self.workers).any(|worker| worker.condition.database_away),

@@ -206,6 +206,7 @@ mod tests {
         Report {
             program: "sockserv".to_owned(),
             version: "1".to_owned(),
+            listens: String::new(),
             now_us: 2,
             started_us: 1,
             database_away: false,

@@ -124,7 +124,13 @@ impl Program {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
         let known = match rest {
-            "" => self.word(word),
+            "" => match self.word(word) {
+                Some(command) => Some(command),
+                // A word that wants something behind it says what.
+                None => self
+                    .word_with(word, "")
+                    .map_err(|reason| format!("`{word}` is not complete: {reason}"))?,
+            },
             rest => self
                 .word_with(word, rest)
                 .map_err(|reason| format!("`{}` is refused: {reason}", shown(line)))?,
@@ -176,6 +182,9 @@ impl Program {
                 Command::Priority(u32::try_from(priority).unwrap_or(u32::MAX))
             }
             ("alertsocket", Program::Servsock) => Command::AlertSocket(or_off(rest, socket)?),
+            ("disconnect", Program::Servsock) if rest.is_empty() => {
+                return Err("it wants the name of a sensor".to_owned());
+            }
             ("disconnect", Program::Servsock) => Command::Disconnect(rest.to_owned()),
             _ => return Ok(None),
         }))
@@ -396,14 +405,7 @@ mod tests {
     #[test]
     fn what_is_unknown_gets_one_line_that_says_what_is_known() {
         for program in [Sockserv, Servsock] {
-            for line in [
-                "hihg 3",
-                "high",
-                "stats now",
-                "QUIT",
-                "help me",
-                &"x".repeat(900),
-            ] {
+            for line in ["hihg 3", "stats now", "QUIT", "help me", &"x".repeat(900)] {
                 let answer = program.parse(line).unwrap_err();
                 assert!(answer.ends_with(program.help()), "{answer}");
                 assert!(answer.len() < 500);
@@ -432,6 +434,8 @@ mod tests {
                 "stats every 0",
                 "it wants a number (seconds, 1 to 86400), or off",
             ),
+            ("high", "`high` is not complete: it wants a number"),
+            ("quiet", "`quiet` is not complete: it wants on or off"),
             ("quiet maybe", "it wants on or off"),
             ("debug post 1", "is not AREA,LEVEL (areas: main"),
             ("debug db", "it wants an area and a level"),

@@ -78,9 +78,9 @@ pub(super) fn listen(listen: &Server, fifo: &Path) -> Finding {
     match bind(listen) {
         Ok(()) => Fine(format!("{listen} is free to listen on")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => match ctrl::ask(fifo) {
-            Ok(report) if report.program == "servsock" => Fine(format!(
-                "{listen} is in use, and the servsock of this control FIFO runs"
-            )),
+            Ok(report) if address(listen).is_ok_and(|at| at.to_string() == report.listens) => Fine(
+                format!("{listen} is in use, and the servsock of this control FIFO runs"),
+            ),
             _ => Wrong(format!(
                 "cannot listen on {listen}: {error}; is another servsock running? -p takes another port"
             )),
@@ -91,11 +91,14 @@ pub(super) fn listen(listen: &Server, fifo: &Path) -> Finding {
     }
 }
 
+fn address(listen: &Server) -> io::Result<SocketAddr> {
+    let mut addresses = (listen.host.as_str(), listen.port).to_socket_addrs()?;
+    let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
+    addresses.next().ok_or_else(none)
+}
+
 fn bind(listen: &Server) -> io::Result<()> {
-    let address = (listen.host.as_str(), listen.port)
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "the name has no address"))?;
+    let address = address(listen)?;
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

@@ -231,6 +231,7 @@ impl Controlled for Controls {
         Report {
             program: "sockserv".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            listens: String::new(),
             now_us: now_us(),
             started_us: self.started_us,
             database_away: line.down.is_none() && shared.database_away.load(Relaxed),

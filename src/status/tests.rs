@@ -9,6 +9,7 @@ fn report(sensors: Vec<SensorState>) -> Report {
     Report {
         program: "servsock".to_owned(),
         version: "1".to_owned(),
+        listens: String::new(),
         now_us: NOW,
         started_us: 0,
         database_away: false,
@@ -104,7 +105,7 @@ fn only_what_needs_somebody_gets_a_sentence() {
     assert_eq!(
         report.attention(),
         [
-            "the database cannot be reached: alerts wait in the sensors until it is back",
+            "the database cannot be reached: alerts wait in the sensors, or on servsock's disk (-W), until it is back",
             "sensor down:eth0: no connection for 90 s: Connection refused",
             "sensor full:eth0: 34 alerts wait, more than LowWater (33): what comes next may be dropped",
             "sensor dropped:eth0: alerts were dropped, the last 15 min ago, 5 since start; the table flop_loss says when \

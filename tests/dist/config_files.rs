@@ -14,7 +14,10 @@ fn settings(text: &str) -> impl Iterator<Item = &str> {
 
 fn dump(program: &Program, file: Option<&Path>) -> String {
     let mut command = Command::new(built(program.name));
-    command.arg(program.dump);
+    command.arg(match program.check {
+        "" => "-d",
+        _ => "-D",
+    });
     if let Some(file) = file {
         command.arg("-c").arg(file);
     }
