@@ -184,6 +184,10 @@ pub(super) fn daemon(program: &str, config: &DaemonConfig) -> Vec<Finding> {
     if let Some(path) = &config.pid_file {
         findings.push(pid_file(program, &config.from_here(path)));
     }
+    if config.syslog {
+        let socket = config.from_here(&config.syslog_socket);
+        findings.push(read_socket("syslog's socket", &socket));
+    }
     findings
 }
 

@@ -9,6 +9,7 @@ use crate::daemon::DaemonConfig;
 use crate::error::Error;
 use crate::log;
 use nix::sys::stat::{Mode, umask};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,7 +94,17 @@ impl Running {
     /// The terminal cannot be let go.
     pub fn ready(self) -> Result<Option<PidFile>, Error> {
         match self.syslog {
-            Some(socket) => log::use_syslog(socket),
+            Some(socket) => {
+                // The last chance to say it anywhere.
+                if let Err(error) = UnixDatagram::unbound().and_then(|probe| probe.connect(&socket))
+                {
+                    crate::warning!(
+                        "syslog does not answer at {}: {error}; lines are lost until it does",
+                        socket.display()
+                    );
+                }
+                log::use_syslog(socket);
+            }
             None => log::use_terminal(),
         }
         self.readiness.tell()?;

@@ -222,3 +222,23 @@ fn a_worker_logs_with_its_own_pid() {
     };
     assert!(line.contains(&format!("servsock[{worker}]: ")), "{line}");
 }
+
+#[test]
+fn a_syslog_that_is_not_there_is_told_while_the_terminal_is() {
+    let site = Site::empty(Kind::Sqlite);
+    let options = [
+        "-l",
+        "--syslog-socket",
+        "nowhere",
+        "-s",
+        "alerts",
+        "-N",
+        "s",
+    ];
+    let mut sockserv = site.run("sockserv", "sockserv", &options);
+    sockserv.says("syslog does not answer at nowhere: ");
+    let options = [&["-T", "--offline"], &options[..]].concat();
+    let mut test = site.run("sockserv", "test", &options);
+    assert_eq!(test.exits().code(), Some(0), "no reason not to start");
+    test.says("syslog's socket nowhere: No such file or directory");
+}
