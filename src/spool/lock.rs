@@ -30,7 +30,10 @@ pub(super) fn take(directory: &Directory, path: &std::path::Path) -> Result<Opti
         Ok(lock) if lock.metadata().map_err(failed)?.nlink() == 0 => return Ok(None),
         Ok(lock) => lock,
         Err((file, Errno::EAGAIN)) => {
-            return Err(refused(format!("{} uses it", owner(file)), "one at a time"));
+            return Err(refused(
+                format!("{} uses it", owner(file)),
+                "stop that one first, or name another directory",
+            ));
         }
         Err((_, errno)) => return Err(refused(format!("its lock file: {}", errno.desc()), "")),
     };
