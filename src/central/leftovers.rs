@@ -48,6 +48,7 @@ impl Emptier {
         if self.not_before.is_some_and(|then| Instant::now() < then) {
             return;
         }
+        self.not_before = None;
         self.wanted = false;
         if leftovers(dir).is_empty() {
             return;
@@ -64,6 +65,12 @@ impl Emptier {
                 dir.display()
             );
         }
+    }
+
+    /// When the master has to come back for it, if it does.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.not_before
+            .filter(|_| self.wanted && self.running.is_none())
     }
 
     /// For the master's poll.

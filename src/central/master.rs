@@ -201,6 +201,7 @@ impl Master {
         due.extend(self.accept_again.filter(|again| *again > now));
         due.extend(self.strangers_gone.next_due());
         due.extend(self.sensors.sample_due());
+        due.extend(self.emptier.due());
         let wait = due
             .into_iter()
             .min()

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::database::{Database, Kind};
 use crate::postgres_server::{Cluster, Stop};
-use crate::program::eventually;
+use crate::program::{ends, eventually, signal_to};
 use crate::serial;
 use crate::site::Site;
 use nix::sys::signal::Signal;
@@ -95,12 +95,7 @@ fn what_is_on_disk_survives_kill_9_and_is_stored_also_when_its_sensor_never_come
     let workers = site.servsock().children();
     site.servsock().kill();
     for worker in workers {
-        eventually("the worker ends", || {
-            match crate::program::is_alive(worker) {
-                true => Err("it lives".to_owned()),
-                false => Ok(()),
-            }
-        });
+        ends(worker);
     }
     site.sockserv().kill();
     cluster.start_again();
@@ -211,5 +206,29 @@ fn alerts_that_come_again_because_their_acknowledgement_was_lost_are_not_taken_f
     client.gets_acknowledged(120);
     site.database.has_alerts(120);
     serial::are_stored(&site.database, "sensor", 1..=120);
+    is_empty(&site);
+}
+
+#[test]
+fn a_process_that_empties_what_was_left_and_is_killed_is_started_again() {
+    let mut cluster = Cluster::start();
+    let mut site = site_of(&cluster);
+    cluster.stop(Stop::Fast);
+    site.start_servsock_with(&["-W", "swap"]);
+    site.start_sockserv();
+    site.ids_sends_alerts(1..=100);
+    all_is_acknowledged(&site, 100);
+    site.servsock().kill();
+    site.sockserv().kill();
+    // No sensor has come to this one: nothing else wakes it.
+    site.start_servsock_with(&["-W", "swap"]);
+    let emptier = eventually("it is there", || match site.servsock().children()[..] {
+        [emptier] => Ok(emptier),
+        ref others => Err(format!("{others:?} are")),
+    });
+    signal_to(emptier, Signal::SIGKILL);
+    ends(emptier);
+    cluster.start_again();
+    site.database_gets(1..=100);
     is_empty(&site);
 }
