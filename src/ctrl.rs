@@ -14,6 +14,7 @@ pub use in_force::{Configuration, flag};
 use crate::error::Error;
 use crate::log::Limiter;
 use crate::net;
+use crate::own_file::{self, OwnFile};
 use crate::process::{self, Leaving, LeftOpen};
 use crate::status::Report;
 use crate::wake::Waker;
@@ -115,8 +116,15 @@ pub struct Fifo {
 
 #[derive(Debug)]
 struct Pipe {
-    path: PathBuf,
     file: File,
+    own: OwnFile,
+}
+
+impl Pipe {
+    fn new(path: PathBuf, file: File) -> io::Result<Pipe> {
+        let own = OwnFile::new(path, own_file::id(&file.metadata()?));
+        Ok(Pipe { file, own })
+    }
 }
 
 impl Fifo {
@@ -157,8 +165,8 @@ impl Fifo {
             ));
         }
         let answering = Answering::beside(path).inspect_err(|_| drop(fs::remove_file(path)))?;
-        let path = path.to_owned();
-        let pipe = Pipe { path, file };
+        let pipe = Pipe::new(path.to_owned(), file);
+        let pipe = pipe.map_err(|error| refused(error.to_string(), ""))?;
         Ok(Fifo { pipe, answering })
     }
 
@@ -177,46 +185,28 @@ impl Fifo {
             Error::start(tried, error, "")
         })?;
         let pipe = Pipe {
-            path: left.path,
             file: File::from(file),
+            own: OwnFile::new(left.path, left.file),
         };
-        if pipe.path != process::absolute(path) || !pipe.is_there() {
+        if pipe.own.path() != process::absolute(path) || !pipe.own.is_there() {
             drop(pipe); // With its file.
             return Fifo::create(path);
         }
-        let answering = Answering::beside(&pipe.path)?;
+        let answering = Answering::beside(pipe.own.path())?;
         Ok(Fifo { pipe, answering })
     }
 
     /// As the program that follows this one in the same process takes it over.
     pub fn leaving(&self) -> Leaving<'_> {
-        let Pipe { path, file } = &self.pipe;
+        let Pipe { file, own } = &self.pipe;
         Leaving {
-            control: file.metadata().ok().map(|there| LeftOpen {
+            control: Some(LeftOpen {
                 descriptor: file.as_raw_fd(),
-                file: (there.dev(), there.ino()),
-                path: process::absolute(path),
+                file: own.id(),
+                path: process::absolute(own.path()),
             }),
             open: vec![file.as_fd()],
             payload: None,
-        }
-    }
-}
-
-impl Pipe {
-    fn is_there(&self) -> bool {
-        match (fs::symlink_metadata(&self.path), self.file.metadata()) {
-            (Ok(here), Ok(ours)) => (here.dev(), here.ino()) == (ours.dev(), ours.ino()),
-            _ => false,
-        }
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        if self.is_there() {
-            // At exit; nobody is left who could do something about an error.
-            let _ = fs::remove_file(&self.path);
         }
     }
 }

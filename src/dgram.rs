@@ -3,23 +3,22 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
+use crate::own_file::OwnFile;
 use crate::process::{self, LeftOpen};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A bound socket.
 #[derive(Debug)]
 pub struct Served {
     socket: UnixDatagram,
-    path: PathBuf,
-    /// Device and inode of the file that bind made: only that one is removed.
-    file: (u64, u64),
+    file: OwnFile,
 }
 
 impl Served {
@@ -47,12 +46,8 @@ impl Served {
             };
             refused(error.to_string(), advice)
         })?;
-        let file = fs::symlink_metadata(path).map_err(|error| refused(error.to_string(), ""))?;
-        Ok(Served {
-            socket,
-            path: path.to_owned(),
-            file: (file.dev(), file.ino()),
-        })
+        let file = OwnFile::made(path).map_err(|error| refused(error.to_string(), ""))?;
+        Ok(Served { socket, file })
     }
 
     /// Takes over a socket that the program before this one in the same process left open. Its file may be gone by now,
@@ -68,8 +63,7 @@ impl Served {
         })?;
         Ok(Served {
             socket: UnixDatagram::from(socket),
-            path: left.path.clone(),
-            file: left.file,
+            file: OwnFile::new(left.path.clone(), left.file),
         })
     }
 
@@ -104,31 +98,28 @@ impl Served {
     }
 
     /// The same under the name that it has in this program's configuration.
-    pub fn named(self, path: &Path) -> Served {
-        let mut named = self;
-        named.path = path.to_owned();
-        named
+    pub fn named(mut self, path: &Path) -> Served {
+        self.file.set_path(path);
+        self
     }
 
     /// As the program that follows this one in the same process takes it over.
     pub fn left_open(&self) -> LeftOpen {
         LeftOpen {
             descriptor: self.socket.as_raw_fd(),
-            file: self.file,
-            path: process::absolute(&self.path),
+            file: self.file.id(),
+            path: process::absolute(self.file.path()),
         }
     }
 
     /// Whether its file is where it was: then others reach this socket by it.
     pub fn is_there(&self) -> bool {
-        // While the socket is open, the kernel gives the inode of its file to no other one.
-        let ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        fs::symlink_metadata(&self.path).is_ok_and(ours)
+        self.file.is_there()
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Takes the next datagram, if there is one, and returns its real length, which is more than `buffer.len()` when
@@ -149,22 +140,13 @@ impl Served {
 
     /// Removes the socket's file: from now on nobody can send; what is queued can still be received.
     pub fn unlink(&self) {
-        if self.is_there() {
-            // At the end; nobody is left who could do something about an error.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.file.remove();
     }
 }
 
 impl AsFd for Served {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.unlink();
     }
 }
 

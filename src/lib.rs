@@ -10,8 +10,8 @@
 //!
 //! - programs: `bin/*`, the only ones to end the process
 //! - roles: `sensor`, `central`, `mail`: they own the threads
-//! - mechanisms: `buffer`, `spool`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `teller`, `wake`: one
-//!   facility each
+//! - mechanisms: `buffer`, `spool`, `net`, `dgram`, `store`, `ctrl`, `process`, `crew`, `log`, `clock`, `teller`,
+//!   `own_file`, `wake`: one facility each
 //! - values: `alert`, `ids`, `wire`, `calendar`, `dropped`, `status`, `error`: no I/O, clock, thread or log line
 //!
 //! `options` stands beside them: it checks the command line with the types of those above. `preflight` (-T) looks at what
@@ -29,6 +29,7 @@ pub mod ctrl;
 pub mod dgram;
 pub mod log;
 pub mod net;
+pub mod own_file;
 pub mod process;
 pub mod spool;
 pub mod store;

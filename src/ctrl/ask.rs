@@ -9,6 +9,7 @@
 
 use crate::error::Error;
 use crate::options::check_socket_path;
+use crate::own_file::OwnFile;
 use crate::status::Report;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
@@ -42,9 +43,8 @@ pub fn place(fifo: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Answering {
     listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode of the file that bind made: only that one is removed.
-    file: (u64, u64),
+    #[expect(dead_code, reason = "removes the socket's file when it is dropped")]
+    file: OwnFile,
 }
 
 impl Answering {
@@ -66,12 +66,8 @@ impl Answering {
         check_socket_path(&path).map_err(|error| refused(error.to_string(), elsewhere))?;
         remove_left_over(&path).map_err(|answer| refused(answer, elsewhere))?;
         let listener = listen(&path).map_err(|error| refused(error.to_string(), elsewhere))?;
-        let file = fs::symlink_metadata(&path).map_err(|error| refused(error.to_string(), ""))?;
-        Ok(Answering {
-            listener,
-            file: (file.dev(), file.ino()),
-            path,
-        })
+        let file = OwnFile::made(&path).map_err(|error| refused(error.to_string(), ""))?;
+        Ok(Answering { listener, file })
     }
 
     /// Answers one client that waits, if one does.
@@ -93,16 +89,6 @@ impl Answering {
 impl AsFd for Answering {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let ours = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        if fs::symlink_metadata(&self.path).is_ok_and(ours) {
-            // At the end; nobody is left who could do something about an error.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -3,14 +3,15 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
+use crate::own_file::{self, OwnFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Another start that looks into the file holds its lock for a moment.
@@ -21,8 +22,11 @@ const FILE_BYTES_MAX: u64 = 64;
 /// A PID file of ours: locked, so that of two starts at once one wins. Removed when dropped.
 #[derive(Debug)]
 pub struct PidFile {
-    path: PathBuf,
-    file: Flock<File>,
+    // Dropped in this order: the file goes while its lock is held.
+    #[expect(dead_code, reason = "removes the file when it is dropped")]
+    own: OwnFile,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held, not used"))]
+    lock: Flock<File>,
 }
 
 impl PidFile {
@@ -46,10 +50,7 @@ impl PidFile {
         read.map_err(|error| refused(error.to_string(), ""))?;
         // Of a restart: it stays as it is, for it must not be empty when somebody looks at it.
         if text == format!("{}\n", std::process::id()) {
-            return Ok(PidFile {
-                path: path.to_owned(),
-                file,
-            });
+            return PidFile::of(path, file).map_err(|error| refused(error.to_string(), ""));
         }
         match text.trim().parse::<i32>() {
             Ok(pid) if is_other_process(pid) => {
@@ -70,10 +71,16 @@ impl PidFile {
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| refused(error.to_string(), ""))?;
+        written
+            .and_then(|()| PidFile::of(path, file))
+            .map_err(|error| refused(error.to_string(), ""))
+    }
+
+    fn of(path: &Path, file: Flock<File>) -> io::Result<PidFile> {
+        let id = own_file::id(&file.metadata()?);
         Ok(PidFile {
-            path: path.to_owned(),
-            file,
+            own: OwnFile::new(path.to_owned(), id),
+            lock: file,
         })
     }
 
@@ -83,19 +90,6 @@ impl PidFile {
         if fs::read_to_string(path).is_ok_and(|text| text == own) {
             // An error: a file that is left over refuses no start.
             let _ = fs::remove_file(path);
-        }
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let ours = self.file.metadata().map(|file| (file.dev(), file.ino()));
-        let there = fs::symlink_metadata(&self.path).map(|file| (file.dev(), file.ino()));
-        if let (Ok(ours), Ok(there)) = (ours, there)
-            && ours == there
-        {
-            // At exit; nobody is left who could do something about an error.
-            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -118,7 +112,7 @@ fn locked(path: &Path) -> Result<Flock<File>, String> {
                 // Its last owner may have removed it between open and lock.
                 let same = |there: fs::Metadata| {
                     file.metadata()
-                        .is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+                        .is_ok_and(|ours| own_file::id(&ours) == own_file::id(&there))
                 };
                 if fs::symlink_metadata(path).is_ok_and(same) {
                     return Ok(file);
@@ -204,7 +198,7 @@ mod tests {
         let left_by_exec = |file: PidFile| {
             // execve(2) drops nothing, but closes the file, and so gives up the lock.
             let file = std::mem::ManuallyDrop::new(file);
-            nix::unistd::close(file.file.as_raw_fd()).unwrap();
+            nix::unistd::close(file.lock.as_raw_fd()).unwrap();
         };
         left_by_exec(PidFile::create(&path).unwrap());
         assert!(path.exists(), "left for the program that comes");
