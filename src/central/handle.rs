@@ -3,13 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::dropper::{Dropper, Overflow};
-use super::messages::Start;
-use super::swap::Place;
-use super::writer::{Ends, Event, Order, Writer};
+use super::writer::{Ends, Event, Order, Storage, Writer};
 use crate::buffer::{self, Gauge, Intake, Water};
 use crate::crew::Crew;
-use crate::error::Error;
-use crate::store::{self, Url};
 use crate::teller::Teller;
 use crate::wake::Waker;
 use crate::wire::frame::Hello;
@@ -70,44 +66,29 @@ impl Handle {
         self.writer_waker.wake();
     }
 
-    /// Starts the writer; and if there is a drop socket to be told, the thread that tells it.
+    /// Starts the writer with its work, `Writer::run` or `Writer::run_leftover`; and if a drop socket is to be told
+    /// (`tells`), the thread for that.
     pub(super) fn start(
         &mut self,
-        db: &Url,
-        storage: &store::Settings,
-        place: Option<Place>,
+        storage: &Storage,
         hello: &Hello,
         tells: bool,
+        work: fn(Writer),
     ) {
         let Some((ends, dropper)) = self.unstarted.take() else {
             return;
         };
-        let writer = Writer::new(db, storage, place, hello, ends);
+        let writer = Writer::new(storage, hello, ends);
         let teller = Teller::new(hello.sensor.clone());
         let dropping = match tells {
             true => self.crew.spawn("worker-drop", move || dropper.run(teller)),
             false => Ok(()),
         };
-        let started = dropping.and_then(|()| self.crew.spawn("worker-write", move || writer.run()));
-        tell(started);
-    }
-
-    /// Starts the writer for what was left in the swap of a stream.
-    pub(super) fn start_leftover(&mut self, db: &Url, start: &Start, hello: &Hello) {
-        let Some((ends, dropper)) = self.unstarted.take() else {
-            return;
-        };
-        let writer = Writer::new(db, &start.store, start.swap.clone(), hello, ends);
-        let teller = Teller::new(hello.sensor.clone());
-        let dropping = match start.settings.drop_socket {
-            Some(_) => self.crew.spawn("worker-drop", move || dropper.run(teller)),
-            None => Ok(()),
-        };
-        let started = dropping.and_then(|()| {
-            self.crew
-                .spawn("worker-write", move || writer.run_leftover())
-        });
-        tell(started);
+        let started = dropping.and_then(|()| self.crew.spawn("worker-write", move || work(writer)));
+        if let Err(error) = started {
+            // The events' sender is dropped with the thread that never was: the worker ends.
+            crate::err!("{error}");
+        }
     }
 
     /// Whether the writer has ended; for one that nobody else listens to.
@@ -119,12 +100,5 @@ impl Handle {
                 Err(TryRecvError::Disconnected) => return true,
             }
         }
-    }
-}
-
-/// The events' sender is dropped with a thread that never was: the worker ends.
-fn tell(started: Result<(), Error>) {
-    if let Err(error) = started {
-        crate::err!("{error}");
     }
 }

@@ -5,14 +5,14 @@
 
 use super::handle::Handle;
 use super::messages::{Start, ToWorker, encode};
+use super::settings::Settings;
 use super::swap::{Leftover, leftovers};
-use super::writer::Order;
+use super::writer::{Order, Storage, Writer};
 use super::{dropper, worker};
 use crate::buffer::Water;
 use crate::error::Error;
 use crate::net;
 use crate::process::{self, Control, Received};
-use crate::store::Url;
 use crate::wire::frame::Hello;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -114,8 +114,8 @@ impl Emptier {
 pub(super) struct Leftovers {
     control: Control,
     stop_signal: UnixStream,
-    start: Start,
-    db: Url,
+    storage: Storage,
+    settings: Settings,
     water: Water,
 }
 
@@ -125,15 +125,15 @@ impl Leftovers {
         Ok(Leftovers {
             control,
             stop_signal: process::stop_signal_pipe().map_err(io)?,
-            db: Url::parse(&start.db).map_err(worker::refused)?,
+            storage: worker::storage(&start)?,
             water: Water::new(start.settings.high, start.settings.low).map_err(worker::refused)?,
-            start,
+            settings: start.settings,
         })
     }
 
     /// Empties all that is there, one after the other; ends early when servsock stops.
     pub(super) fn run(self) -> Result<(), Error> {
-        let Some(place) = &self.start.swap else {
+        let Some(place) = &self.storage.swap else {
             return Ok(());
         };
         for leftover in leftovers(Path::new(&place.dir)) {
@@ -150,14 +150,15 @@ impl Leftovers {
         let (overflow, dropper) = dropper::channel();
         // Nothing more comes: the buffer is closed at once.
         let (mut handle, _, _) = Handle::new(self.water, overflow, dropper).map_err(io)?;
-        handle.order(Order::Settings(self.start.settings.clone()));
+        handle.order(Order::Settings(self.settings.clone()));
         let hello = Hello {
             sensor: leftover.sensor,
             stream: leftover.stream,
             forgotten: 0,
             program: String::new(),
         };
-        handle.start_leftover(&self.db, &self.start, &hello);
+        let tells = self.settings.drop_socket.is_some();
+        handle.start(&self.storage, &hello, tells, Writer::run_leftover);
         loop {
             let mut fds = [
                 net::readable(&handle.waker),

@@ -144,8 +144,7 @@ impl Swap {
     /// Appends a chunk whose first number is `first`; the number behind it. On the disk each item has one number: a gap
     /// becomes a loss for each of its numbers, a chunk at a time, for a gap may be long.
     fn append_each(&mut self, mut first: u64, chunk: &Chunk) -> Result<u64, Trouble> {
-        let is_gap = |bytes: &[u8]| matches!(item::decode(bytes), Ok(Item::Gap(_)));
-        if !chunk.items().any(is_gap) {
+        if !chunk.items().any(item::is_gap) {
             self.append(first, chunk)?;
             return Ok(first + u64::from(chunk.len()));
         }

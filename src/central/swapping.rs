@@ -6,7 +6,7 @@
 use super::batch;
 use super::swap::{NoSwap, Swap};
 use super::writer::{
-    BATCH_BYTES_ENOUGH, BATCH_ITEMS_ENOUGH, Event, Halt, RETRY_FIRST, RETRY_LONGEST, Writer,
+    BATCH_BYTES_ENOUGH, BATCH_ITEMS_ENOUGH, Event, Halt, RETRY_FIRST, Writer, longer,
 };
 use crate::buffer::{Chunk, Taken};
 use crate::clock::now_us;
@@ -49,7 +49,7 @@ impl Swapping {
 
     fn try_later(&mut self) {
         self.retry_at = Instant::now() + self.retry;
-        self.retry = (self.retry * 2).min(RETRY_LONGEST);
+        self.retry = longer(self.retry);
     }
 
     /// Closes it; what is in it stays for the next worker, or for the one that empties what others left.
@@ -120,8 +120,7 @@ impl Writer {
                     break;
                 }
             }
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
         }
         Ok(None)
     }
@@ -146,8 +145,7 @@ impl Writer {
         let mut retry = RETRY_FIRST;
         self.hold(after, chunks);
         while !self.put_pending(stream) {
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
             self.try_database(stream)?;
         }
         Ok(())
@@ -406,8 +404,7 @@ impl Writer {
                 None => return Ok(()),
                 Some(swapping) => swapping.close(),
             }
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
         }
         Ok(())
     }
@@ -421,8 +418,7 @@ impl Writer {
                     self.tell_away(&text, Instant::now());
                 }
             }
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
         }
     }
 
@@ -441,7 +437,7 @@ impl Writer {
         for news in news.into_iter().flatten() {
             match news {
                 News::Fails(text) => crate::err!(
-                    "sensor \"{}\": {text}; until then the sensor keeps its alerts",
+                    "sensor \"{}\": {text}; the sensor keeps its alerts until that is over (--swap-max allows a bigger swap)",
                     self.sensor.name
                 ),
                 News::Back => {

@@ -9,15 +9,14 @@ use super::handle::Handle;
 use super::leftovers::Leftovers;
 use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
 use super::settings::Settings;
-use super::swap::Place;
-use super::writer::{Event, Order};
+use super::writer::{Event, Order, Storage, Writer};
 use crate::buffer::{Gauge, Intake, Water};
 use crate::clock::now_us;
 use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
-use crate::store::{self, Url};
+use crate::store::Url;
 use crate::wire::frame::{
     Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
 };
@@ -43,9 +42,7 @@ pub(super) struct Worker {
     /// Its end was seen: it stays readable.
     master_gone: bool,
     connection: Connection,
-    db: Url,
-    storage: store::Settings,
-    place: Option<Place>,
+    storage: Storage,
     drain: Duration,
     phase: Phase,
     gauge: Gauge,
@@ -117,6 +114,7 @@ pub(super) enum Task {
 
 impl Worker {
     fn new(control: Control, start: Start, connection: TcpStream) -> Result<Worker, Error> {
+        let storage = storage(&start)?;
         let settings = start.settings;
         let io = |error: std::io::Error| refused(error.to_string());
         let water = Water::new(settings.high, settings.low).map_err(refused)?;
@@ -129,9 +127,7 @@ impl Worker {
             stop_signal: Some(process::stop_signal_pipe().map_err(io)?),
             master_gone: false,
             connection: Connection::new(connection).map_err(io)?,
-            db: Url::parse(&start.db).map_err(refused)?,
-            storage: start.store,
-            place: start.swap,
+            storage,
             drain: Duration::from_secs(start.drain_secs),
             phase: Phase::Handshake {
                 until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
@@ -506,10 +502,8 @@ impl Worker {
             stream: hello.stream.to_string(),
             program: hello.program.clone(),
         });
-        let place = self.place.clone();
         let tells = self.settings.drop_socket.is_some();
-        self.writer
-            .start(&self.db, &self.storage, place, &hello, tells);
+        self.writer.start(&self.storage, &hello, tells, Writer::run);
     }
 
     fn watch_time(&mut self) {
@@ -606,6 +600,15 @@ impl Worker {
             self.writer.crew.join_until(Instant::now() + CLOSE_SECS_MAX);
         }
     }
+}
+
+/// Where the master wants alerts stored.
+pub(super) fn storage(start: &Start) -> Result<Storage, Error> {
+    Ok(Storage {
+        db: Url::parse(&start.db).map_err(refused)?,
+        settings: start.store.clone(),
+        swap: start.swap.clone(),
+    })
 }
 
 pub(super) fn refused(answer: String) -> Error {

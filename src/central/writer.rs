@@ -28,7 +28,7 @@ pub(super) const BATCH_ITEMS_ENOUGH: u32 = 4_000;
 pub(super) const BATCH_BYTES_ENOUGH: usize = 8 << 20;
 /// Pause before the second try to reach the database; doubles up to the longest.
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(100);
-pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(5);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// What the receiver tells the writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,15 @@ pub(super) struct Ends {
     pub(super) receiver: Waker,
 }
 
+/// Where alerts go.
+pub(super) struct Storage {
+    pub(super) db: Url,
+    /// How they are stored there.
+    pub(super) settings: store::Settings,
+    /// Where they wait while the database is away, if not at their sensors.
+    pub(super) swap: Option<Place>,
+}
+
 pub(super) struct Writer {
     pub(super) store: Box<dyn Store>,
     pub(super) sensor: SensorName,
@@ -89,7 +98,7 @@ pub(super) struct Writer {
     pub(super) ends: Ends,
     /// Where swaps are, if alerts are to wait on disk while the database is away.
     pub(super) place: Option<Place>,
-    /// Of a COMMIT without answer, while there is a swap: the number before its first item.
+    /// Of a COMMIT without answer, of which only a swap has yet to tell: the number before its first item.
     pub(super) unsure: Option<u64>,
     /// The swap, while it has something.
     pub(super) swapping: Option<Swapping>,
@@ -97,7 +106,7 @@ pub(super) struct Writer {
     /// Where dropped alerts go, if it is somewhere.
     drops: Option<Drops>,
     away_since: Option<Instant>,
-    pub(super) bad: Limiter,
+    bad: Limiter,
 }
 
 /// Why no more is stored.
@@ -110,15 +119,9 @@ pub(super) enum Halt {
 }
 
 impl Writer {
-    pub(super) fn new(
-        db: &Url,
-        storage: &store::Settings,
-        place: Option<Place>,
-        hello: &Hello,
-        ends: Ends,
-    ) -> Writer {
+    pub(super) fn new(storage: &Storage, hello: &Hello, ends: Ends) -> Writer {
         Writer {
-            store: store::open(db, storage),
+            store: store::open(&storage.db, &storage.settings),
             sensor: hello.sensor.clone(),
             stream: hello.stream,
             forgotten: hello.forgotten,
@@ -127,7 +130,7 @@ impl Writer {
             drops: None,
             away_since: None,
             bad: Limiter::default(),
-            place,
+            place: storage.swap.clone(),
             unsure: None,
             swapping: None,
         }
@@ -286,8 +289,7 @@ impl Writer {
                 }
             }
             self.mind_swap()?;
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
         }
     }
 
@@ -304,8 +306,10 @@ impl Writer {
         Halt::Ended
     }
 
-    pub(super) fn pause(&mut self, pause: Duration) -> Result<(), Halt> {
-        let until = Instant::now() + pause;
+    /// Waits before the next try; the one after it waits longer.
+    pub(super) fn back_off(&mut self, pause: &mut Duration) -> Result<(), Halt> {
+        let until = Instant::now() + *pause;
+        *pause = longer(*pause);
         loop {
             self.check_orders()?;
             let left = until.saturating_duration_since(Instant::now());
@@ -379,12 +383,9 @@ impl Writer {
                     self.tell_away(&text, began)
                 }
             }
-            if self.place.is_some() {
-                self.unsure = Some(after_seq);
-            }
+            self.unsure = Some(after_seq);
             self.mind_swap()?;
-            self.pause(retry)?;
-            retry = (retry * 2).min(RETRY_LONGEST);
+            self.back_off(&mut retry)?;
             // Was it committed, and only the answer lost?
             *stream = self.open(Some(stream))?;
             if stream.last_seq == last_seq {
@@ -448,6 +449,11 @@ impl Writer {
             count: batch::count(items),
         }));
     }
+}
+
+/// The pause after this one.
+pub(super) fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(RETRY_LONGEST)
 }
 
 fn name(item: &Item<'_>) -> String {

@@ -245,6 +245,11 @@ pub fn is_alert(item: &[u8]) -> bool {
     item.get(4) == Some(&KIND_ALERT)
 }
 
+/// Whether an item is a gap, by its kind alone.
+pub fn is_gap(item: &[u8]) -> bool {
+    item.get(4) == Some(&KIND_GAP)
+}
+
 /// Checks that a sensor may send an item of this kind: a gap stands for many sequence numbers, and those are counted
 /// here alone.
 ///
@@ -252,9 +257,9 @@ pub fn is_alert(item: &[u8]) -> bool {
 ///
 /// It may not.
 pub fn check_sent(item: &[u8]) -> Result<(), DecodeError> {
-    match item.get(4) {
-        Some(&KIND_GAP) => error("a gap, which only servsock itself makes"),
-        _ => Ok(()),
+    match is_gap(item) {
+        true => error("a gap, which only servsock itself makes"),
+        false => Ok(()),
     }
 }
 
