@@ -92,7 +92,7 @@ pub use appender::Appender;
 pub use group::{Group, Synced};
 pub use index::Counts;
 pub use inspect::{Exported, Found, check, export};
-pub use reader::{Lost, Reader, Run};
+pub use reader::{Gauge, Lost, Reader, Run};
 pub use trouble::{News, Trouble};
 
 use crate::error::Error;
