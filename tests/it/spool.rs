@@ -272,8 +272,9 @@ fn a_full_spool_is_told_at_its_edges_and_used_again_when_there_is_room() {
         .says("the most that is allowed; alerts go on in memory, under HighWater");
     site.statistics_say("sockserv", "received 700 ");
     site.start_servsock();
-    site.sockserv().says("the spool takes alerts again");
+    site.statistics_say("sockserv", "buffered 0, on disk 0");
     site.ids_sends((701..=800).map(packed));
+    site.sockserv().says("the spool takes alerts again");
     site.statistics_say("sockserv", "buffered 0, on disk 0");
     site.database
         .reaches("SELECT max(ip_src) - 167772160 FROM iphdr", 800);
