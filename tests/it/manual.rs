@@ -2,7 +2,7 @@
 //! something to its test; the first test here reads that table.
 
 use crate::database::Kind;
-use crate::program::{Program, ends, pid_in, signal_to};
+use crate::program::{Program, ends, eventually, pid_in, signal_to};
 use crate::site::Site;
 use crate::syslog::Syslog;
 use nix::sys::signal::Signal;
@@ -62,12 +62,14 @@ fn threads(pid: u32) -> Vec<String> {
 #[test]
 fn one_thread_receives_one_sends_and_a_third_listens_on_the_named_pipe() {
     let mut site = Site::new(Kind::Sqlite);
-    let names = threads(site.sockserv().pid());
+    let pid = site.sockserv().pid();
     for thread in ["sensor-recv", "sensor-send", "sensor-ctrl"] {
-        assert!(
-            names.iter().any(|name| name == thread),
-            "{thread}: {names:?}"
-        );
+        // A thread gives itself its name.
+        eventually(thread, || {
+            let names = threads(pid);
+            let is_there = names.iter().any(|name| name == thread);
+            is_there.then_some(()).ok_or_else(|| format!("{names:?}"))
+        });
     }
 }
 
