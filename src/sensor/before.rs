@@ -286,7 +286,7 @@ mod tests {
         for round in 1..50 {
             scene.alerts(3);
             scene.stats_of(1, round * 8, round * 8, 1_000 + round * 2);
-            scene.stats_of(2, round * 8 + 1, round * 8, 7 + round);
+            scene.stats_of(2, round * 8 + 1, round * 8, 5_000 + round);
         }
         assert_eq!(scene.lost, 0);
     }

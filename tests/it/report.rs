@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 const PROGRAMS: [&str; 2] = ["sockserv", "servsock"];
 
 /// Asks a program; its exit code and what it printed.
-fn ask(site: &Site, program: &str, more: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn ask(site: &Site, program: &str, more: &[&str]) -> (Option<i32>, String) {
     let control = format!("{program}.ctrl");
     let args = [&["--status", "--control", &control], more].concat();
     let log = format!("status-{program}");
