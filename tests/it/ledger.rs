@@ -2,7 +2,7 @@
 
 use crate::database::{BOTH, Database, Kind};
 use crate::program::eventually;
-use crate::report::ask;
+use crate::report::{ask, listens_longer_than_a_new_suricata};
 use crate::serial;
 use crate::site::Site;
 use serde_json::Value;
@@ -45,23 +45,11 @@ fn report(site: &Site, program: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// A Suricata that says that it runs for less time than sockserv does has begun to count while sockserv listened.
-fn sockserv_listens_longer_than_a_new_suricata(site: &Site) {
-    eventually("sockserv listens for two seconds", || {
-        let report = report(site, "sockserv");
-        let number = |key: &str| report[key].as_i64().expect("a time");
-        match number("now_us") - number("started_us") {
-            2_000_000.. => Ok(()),
-            us => Err(format!("for {us} us so far")),
-        }
-    });
-}
-
 #[test]
 fn what_suricata_lost_before_sockserv_is_told_apart_everywhere() {
     for kind in BOTH {
         let mut site = Site::new(kind);
-        sockserv_listens_longer_than_a_new_suricata(&site);
+        listens_longer_than_a_new_suricata(&site, "sockserv");
         site.ids_sends_alerts(1..=5);
         site.ids_sends([serial::stats(0, 8)]);
         site.sockserv().says(
@@ -101,7 +89,7 @@ fn site_that_loses(kind: Kind) -> (Site, i64, i64) {
     let mut site = Site::empty(kind);
     site.start_servsock();
     site.start_sockserv_with(&["-H", "100", "-L", "90", "-q"]);
-    sockserv_listens_longer_than_a_new_suricata(&site);
+    listens_longer_than_a_new_suricata(&site, "sockserv");
     site.ids_sends_alerts(1..=1);
     site.database.has_alerts(1);
     site.database.execute(&match kind {
@@ -155,7 +143,7 @@ fn a_worker_that_drops_keeps_what_was_lost_before_apart() {
     let mut site = Site::empty(Kind::Sqlite);
     site.start_servsock_with(&["-H", "100", "-L", "60", "-q"]);
     site.start_sockserv_with(&["-H", "100000", "-L", "90000"]);
-    sockserv_listens_longer_than_a_new_suricata(&site);
+    listens_longer_than_a_new_suricata(&site, "sockserv");
     site.ids_sends_alerts(1..=1);
     site.database_gets(1..=1);
     let lock = site.database.locked();
