@@ -214,9 +214,11 @@ mod tests {
             let mut scene = Scene::new();
             for datagram in datagrams(&format!("suricata7-eve-dgram-{name}")) {
                 match ids::decode(&datagram, LinkType::Auto, &mut scratch) {
-                    Ok(Decoded::Alert(_)) => drop(scene.alerts(1)),
+                    Ok(Decoded::Alert(_)) => {
+                        scene.alerts(1);
+                    }
                     Ok(Decoded::Stats(stats)) => {
-                        drop(scene.stats_of(stats.loaded_us, 5, stats.uptime_secs, stats.raised));
+                        scene.stats_of(stats.loaded_us, 5, stats.uptime_secs, stats.raised);
                     }
                     _ => {}
                 }

@@ -47,8 +47,14 @@ fn report(site: &Site, program: &str) -> Value {
 
 #[test]
 fn what_suricata_lost_before_sockserv_is_told_apart_everywhere() {
-    for kind in BOTH {
-        let mut site = Site::new(kind);
+    let ways = [
+        (Kind::Sqlite, &["--spool", "spool"][..]),
+        (Kind::Postgres, &[]),
+    ];
+    for (kind, more) in ways {
+        let mut site = Site::empty(kind);
+        site.start_servsock();
+        site.start_sockserv_with(more);
         listens_longer_than_a_new_suricata(&site, "sockserv");
         site.ids_sends_alerts(1..=5);
         site.ids_sends([serial::stats(0, 8)]);

@@ -251,15 +251,7 @@ fn a_second_sockserv_on_the_same_spool_is_refused_and_told_who_has_it() {
 #[test]
 fn a_full_spool_is_told_at_its_edges_and_used_again_when_there_is_room() {
     let mut site = Site::empty(Kind::Sqlite);
-    site.start_sockserv_with(&with(&[
-        "--spool-max",
-        "16M",
-        "-H",
-        "50",
-        "-L",
-        "40",
-        "-q",
-    ]));
+    site.start_sockserv_with(&with(&["--spool-max", "16M", "-H", "50", "-L", "40", "-q"]));
     let packed = |number: u32| {
         let alert = String::from_utf8(serial::alert(number)).unwrap();
         alert.replace(
