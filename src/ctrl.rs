@@ -107,6 +107,14 @@ pub fn statistics(counts: [(&str, u64, u64); 3], buffered: u64) -> String {
     format!("{}, buffered {buffered}", counts.join(", "))
 }
 
+/// What stands behind that line where alerts never came to sockserv, by the IDS's own count.
+pub fn lost_before(alerts: u64) -> String {
+    match alerts {
+        0 => String::new(),
+        alerts => format!(", lost before sockserv {alerts}"),
+    }
+}
+
 /// A named pipe that we made, for us alone, and the status socket beside it. Removed when dropped, if still ours.
 #[derive(Debug)]
 pub struct Fifo {

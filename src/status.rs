@@ -4,7 +4,8 @@
 //! - a sensor's line is down,
 //! - the database is away,
 //! - a sensor has more alerts buffered than LowWater: what comes next may be dropped,
-//! - a sensor dropped alerts within the last `DROPPED_RECENTLY` (the numbers since start stay in the table).
+//! - a sensor dropped alerts within the last `LOST_RECENTLY`, or its IDS lost some before they came to it (the numbers
+//!   since start stay in the table).
 //!
 //! An IDS that is silent is shown and is no fault by itself: many networks are quiet at night.
 
@@ -13,14 +14,14 @@
 mod pulse;
 mod table;
 
-pub use pulse::Pulse;
+pub use pulse::{Counted, Pulse};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use table::{Table, age, shown};
 
-/// What was dropped is in the database's table flop_loss; for so long it is worth a look at once.
-pub const DROPPED_RECENTLY: Duration = Duration::from_secs(15 * 60);
+/// What was dropped, or never came, is in the database's table flop_loss; for so long it is worth a look at once.
+pub const LOST_RECENTLY: Duration = Duration::from_secs(15 * 60);
 
 /// What a running daemon says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,12 @@ pub struct SensorState {
     /// When the last one was dropped; `None`: none since start, or not known.
     #[serde(default)]
     pub dropped_us: Option<i64>,
+    /// Alerts that never came to sockserv, by the IDS's own count; neither received nor dropped.
+    #[serde(default)]
+    pub lost_before: u64,
+    /// When that last grew; `None`: not since start, or not known.
+    #[serde(default)]
+    pub lost_before_us: Option<i64>,
     /// Alerts in memory that are not in the database yet.
     pub buffered: u64,
     /// LowWater of that memory; 0: not known.
@@ -91,6 +98,7 @@ impl Report {
             "SPOOLED",
             "LAG",
             "DROPPED",
+            "LOST BEFORE",
         ]);
         for sensor in &self.sensors {
             table.row([
@@ -102,6 +110,7 @@ impl Report {
                 sensor.spooled.to_string(),
                 sensor.lag(),
                 sensor.dropped.to_string(),
+                sensor.lost_before.to_string(),
             ]);
         }
         table.text()
@@ -115,6 +124,8 @@ impl Report {
             "SINCE",
             "RECEIVED",
             "STORED",
+            "DROPPED",
+            "LOST BEFORE",
             "BUFFERED",
             "LAG",
             "IDS LAST HEARD",
@@ -126,6 +137,8 @@ impl Report {
                 format!("{} for {}", sensor.line(), self.since(sensor.since_us)),
                 sensor.received.to_string(),
                 sensor.stored.to_string(),
+                sensor.dropped.to_string(),
+                sensor.lost_before.to_string(),
                 sensor.buffered.to_string(),
                 sensor.lag(),
                 self.ago(sensor.heard_us),
@@ -162,16 +175,26 @@ impl Report {
                 sensor.buffered, sensor.low_water
             ));
         }
-        if let Some(at) = sensor.dropped_us
-            && micros(self.now_us.saturating_sub(at)) <= DROPPED_RECENTLY
-        {
+        if let Some(ago) = self.recently(sensor.dropped_us) {
             sentences.push(format!(
-                "sensor {name}: alerts were dropped, the last {}, {} since start; the table flop_loss says when and why",
-                self.ago(Some(at)),
+                "sensor {name}: alerts were dropped, the last {ago}, {} since start; the table flop_loss says when and why",
                 sensor.dropped
             ));
         }
+        if let Some(ago) = self.recently(sensor.lost_before_us) {
+            sentences.push(format!(
+                "sensor {name}: alerts were lost before sockserv, the last {ago}, {} since start: the IDS raised them, and \
+                 they never came; is there room in its socket (net.unix.max_dgram_qlen)?",
+                sensor.lost_before
+            ));
+        }
         sentences
+    }
+
+    /// How long ago it was, if that is not long.
+    fn recently(&self, at: Option<i64>) -> Option<String> {
+        let at = at.filter(|at| micros(self.now_us.saturating_sub(*at)) <= LOST_RECENTLY);
+        at.map(|at| self.ago(Some(at)))
     }
 
     /// The report for another program: what needs attention with it.

@@ -39,8 +39,10 @@ pub(super) fn lost(reason: &str) -> Item<'static> {
 pub(super) struct Count {
     /// Alerts.
     pub(super) alerts: u64,
-    /// Alerts that its losses and gaps speak of.
+    /// Alerts that its losses and gaps speak of, but for the following.
     pub(super) lost: u64,
+    /// Alerts that never came to the sensor.
+    pub(super) before: u64,
     /// Those of its gaps alone.
     pub(super) in_gaps: u64,
 }
@@ -50,6 +52,9 @@ pub(super) fn count(items: &[Item<'_>]) -> Count {
     for item in items {
         match item {
             Item::Alert(_) => count.alerts += 1,
+            Item::Loss(loss) if loss.is_before() => {
+                count.before = count.before.saturating_add(loss.count);
+            }
             Item::Loss(loss) => {
                 count.lost = count.lost.saturating_add(loss.count);
                 // A gap that was in the swap.

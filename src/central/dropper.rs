@@ -3,7 +3,8 @@
 //! is told as a number.
 //!
 //! Dropped items have their numbers in the stream already, so a gap takes their place: in the buffer, then in
-//! `flop_loss`. Consecutive drops make one gap, so the buffer's memory stays bounded however long a flood lasts.
+//! `flop_loss`. Consecutive drops make one gap, so the buffer's memory stays bounded however long a flood lasts. Losses
+//! from before sockserv are no part of it: of these one record stays.
 
 #![forbid(unsafe_code)]
 
@@ -145,18 +146,27 @@ impl Pending {
         self.alerts
     }
 
-    /// The bytes of the gap that takes the place of what was dropped.
-    pub(super) fn replace(&mut self, dropped: &Dropped) -> Vec<u8> {
-        let (gap, merged) = gap_of(dropped, now_us());
+    /// The items that take the place of what was dropped, for as many numbers.
+    pub(super) fn replace(&mut self, dropped: &Dropped) -> Vec<Vec<u8>> {
+        let Remains {
+            gap,
+            merged,
+            before,
+        } = remains(dropped, now_us());
         let new = gap.loss.count.saturating_sub(merged);
         self.alerts = self.alerts.saturating_add(new);
         self.total = self.total.saturating_add(new);
         if new > 0 {
             self.lines.add(new);
         }
-        let mut bytes = Vec::new();
-        item::put_gap(&mut bytes, &gap);
-        bytes
+        let mut items = Vec::new();
+        if gap.numbers > 0 {
+            items.push(encoded(|bytes| item::put_gap(bytes, &gap)));
+        }
+        if let Some(before) = before {
+            items.push(encoded(|bytes| item::put_loss(bytes, &before)));
+        }
+        items
     }
 
     /// Gaps with so many alerts are committed.
@@ -180,9 +190,24 @@ impl Pending {
     }
 }
 
-/// The gap of what was dropped, and how many of its alerts were in gaps before.
-fn gap_of(dropped: &Dropped, now_us: i64) -> (Gap<'static>, u64) {
+fn encoded(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes);
+    bytes
+}
+
+/// What is left of items that are dropped.
+struct Remains {
+    gap: Gap<'static>,
+    /// How many of its alerts were in gaps before.
+    merged: u64,
+    /// The sum of the losses from before sockserv; it has a number of its own.
+    before: Option<Loss<'static>>,
+}
+
+fn remains(dropped: &Dropped, now_us: i64) -> Remains {
     let mut merged = 0_u64;
+    let mut before: Option<Loss<'static>> = None;
     let mut gap = Gap {
         numbers: 0,
         loss: Loss {
@@ -199,6 +224,11 @@ fn gap_of(dropped: &Dropped, now_us: i64) -> (Gap<'static>, u64) {
     };
     for bytes in dropped.chunks.iter().flat_map(Chunk::items) {
         match item::decode(bytes) {
+            Ok(Item::Loss(loss)) if loss.is_before() => {
+                // All but the first give their number to the gap.
+                add(u64::from(before.is_some()), 0, now_us);
+                before = Some(sum(before, &loss));
+            }
             Ok(Item::Loss(loss)) => add(1, loss.count, loss.from_us),
             Ok(Item::Gap(older)) => {
                 merged = merged.saturating_add(older.loss.count);
@@ -208,7 +238,21 @@ fn gap_of(dropped: &Dropped, now_us: i64) -> (Gap<'static>, u64) {
             Ok(Item::Alert(_)) | Err(_) => add(1, 1, now_us),
         }
     }
-    (gap, merged)
+    Remains {
+        gap,
+        merged,
+        before,
+    }
+}
+
+fn sum(before: Option<Loss<'static>>, loss: &Loss<'_>) -> Loss<'static> {
+    let (count, from_us) = before.map_or((0, loss.from_us), |sum| (sum.count, sum.from_us));
+    Loss {
+        count: count.saturating_add(loss.count).min(LOSS_COUNT_MAX),
+        from_us: from_us.min(loss.from_us),
+        to_us: loss.to_us,
+        reason: loss.reason.clone().into_owned().into(),
+    }
 }
 
 #[cfg(test)]
@@ -244,8 +288,13 @@ mod tests {
             item::put_gap(bytes, &older);
             item::put_loss(bytes, &loss(3, 200));
         });
-        let (gap, merged) = gap_of(&dropped, 300);
+        let Remains {
+            gap,
+            merged,
+            before,
+        } = remains(&dropped, 300);
         assert_eq!((gap.numbers, gap.loss.count, merged), (6, 10, 7));
+        assert_eq!(before, None);
         assert_eq!((gap.loss.from_us, gap.loss.to_us), (100, 300));
     }
 
@@ -254,15 +303,43 @@ mod tests {
         let mut pending = Pending::default();
         let first = pending.replace(&dropped(|bytes| item::put_loss(bytes, &loss(3, 1))));
         let second = pending.replace(&dropped(|bytes| {
-            bytes.extend_from_slice(&first);
+            bytes.extend_from_slice(&first.concat());
             item::put_loss(bytes, &loss(2, 1));
         }));
         assert_eq!((pending.alerts(), pending.total), (5, 5));
-        let Ok(Item::Gap(gap)) = item::decode(&second) else {
+        let [Item::Gap(gap)] = &decoded(&second)[..] else {
             panic!("a gap")
         };
         pending.committed(gap.loss.count);
         assert_eq!((pending.alerts(), pending.total), (0, 5));
+    }
+
+    fn decoded(items: &[Vec<u8>]) -> Vec<Item<'_>> {
+        let items = items.iter().map(|item| item::decode(item));
+        items.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn losses_from_before_sockserv_are_no_drops_and_keep_one_number() {
+        let before = |count, from_us| Loss {
+            reason: format!("{}they never came", item::BEFORE).into(),
+            ..loss(count, from_us)
+        };
+        let mut pending = Pending::default();
+        let first = pending.replace(&dropped(|bytes| item::put_loss(bytes, &before(3, 50))));
+        assert_eq!(decoded(&first), [Item::Loss(before(3, 50))]);
+        let second = pending.replace(&dropped(|bytes| {
+            bytes.extend_from_slice(&first.concat());
+            item::put_loss(bytes, &loss(5, 60));
+            item::put_loss(bytes, &before(4, 70));
+        }));
+        let [Item::Gap(gap), Item::Loss(kept)] = &decoded(&second)[..] else {
+            panic!("a gap and a loss")
+        };
+        assert_eq!((gap.numbers, gap.loss.count), (2, 5));
+        assert_eq!((kept.count, kept.from_us, kept.to_us), (7, 50, 70));
+        assert!(kept.is_before());
+        assert_eq!(pending.alerts(), 5, "dropped");
     }
 
     #[test]
@@ -271,7 +348,7 @@ mod tests {
             item::put_loss(bytes, &loss(LOSS_COUNT_MAX, i64::MIN));
             item::put_loss(bytes, &loss(LOSS_COUNT_MAX, i64::MAX));
         });
-        let (gap, _) = gap_of(&dropped, 0);
+        let gap = remains(&dropped, 0).gap;
         assert_eq!((gap.numbers, gap.loss.count), (2, LOSS_COUNT_MAX));
     }
 }

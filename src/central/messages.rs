@@ -83,6 +83,8 @@ pub(super) struct Numbers {
     pub(super) stored: u64,
     /// Alerts that the sensor says are lost, those that the worker dropped, and those that the database refuses.
     pub(super) dropped: u64,
+    /// Alerts that never came to the sensor, by its IDS's own count; neither received nor dropped.
+    pub(super) lost_before: u64,
     /// Items that are here and not committed yet.
     pub(super) buffered: u64,
     /// Items that came again although they were taken before; they are skipped.
@@ -97,6 +99,7 @@ impl Numbers {
             (&mut self.received, other.received),
             (&mut self.stored, other.stored),
             (&mut self.dropped, other.dropped),
+            (&mut self.lost_before, other.lost_before),
             (&mut self.buffered, other.buffered),
             (&mut self.repeated, other.repeated),
             (&mut self.refused, other.refused),
@@ -120,7 +123,7 @@ impl Numbers {
             ],
             self.buffered,
         );
-        line + &refused
+        line + &ctrl::lost_before(self.lost_before) + &refused
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::messages::{Condition, Numbers};
 use crate::alert::SensorName;
-use crate::status::{Pulse, SensorState};
+use crate::status::{Counted, Pulse, SensorState};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -104,9 +104,12 @@ impl Sensors {
         let live = sums(live);
         for (key, known) in &mut self.known {
             let numbers = known.numbers(live.get(key));
-            known
-                .pulse
-                .sample(now, now_us, numbers.received, numbers.dropped);
+            let counted = Counted {
+                received: numbers.received,
+                dropped: numbers.dropped,
+                lost_before: numbers.lost_before,
+            };
+            known.pulse.sample(now, now_us, counted);
         }
     }
 
@@ -152,6 +155,8 @@ impl Sensors {
                 stored: numbers.stored,
                 dropped: numbers.dropped,
                 dropped_us: known.pulse.dropped_us(),
+                lost_before: numbers.lost_before,
+                lost_before_us: known.pulse.lost_before_us(),
                 buffered: here.condition.buffered,
                 low_water: 0,
                 spooled: here.condition.spooled,

@@ -319,6 +319,8 @@ impl Worker {
                     self.numbers.stored += committed.count.alerts;
                     let dropped = self.numbers.dropped.saturating_add(committed.count.lost);
                     self.numbers.dropped = dropped;
+                    let before = self.numbers.lost_before;
+                    self.numbers.lost_before = before.saturating_add(committed.count.before);
                     self.pending.committed(committed.count.in_gaps);
                     self.acknowledge(Ack {
                         stored: committed.last_seq,
@@ -466,8 +468,8 @@ impl Worker {
             return;
         };
         self.has_news = true;
-        let gap = self.pending.replace(&dropped);
-        intake.push_all(std::iter::once(gap.as_slice()));
+        let instead = self.pending.replace(&dropped);
+        intake.push_all(instead.iter().map(Vec::as_slice));
         for chunk in dropped.chunks {
             if let Some(overflow) = &self.overflow {
                 overflow.put(&to, HIGH_WATER, chunk);

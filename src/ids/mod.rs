@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - No datagram makes this panic, or lets a part of `Scratch` grow far beyond `EVE_BYTES_MAX`.
-//! - Nothing is lost without a word: what is no alert is an `OtherRecord` or a `Refusal`.
+//! - Nothing is lost without a word: what is no alert is `Stats`, an `OtherRecord` or a `Refusal`.
 //! - Snort's and barnyard2's alerts are decoded without allocation, EVE's with none but for texts that contain escapes.
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,8 @@ mod suricata;
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use suricata::Stats;
 
 use crate::alert::{Alert, Ids};
 use std::fmt;
@@ -55,7 +57,9 @@ pub enum LinkType {
 pub enum Decoded<'a> {
     /// An alert.
     Alert(Alert<'a>),
-    /// An EVE record that is no alert (flow, stats, http ...): counted and left out.
+    /// A record in which Suricata counts its alerts.
+    Stats(Stats),
+    /// An EVE record that is neither (flow, http ...): counted and left out.
     OtherRecord,
 }
 

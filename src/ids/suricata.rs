@@ -3,7 +3,7 @@
 //! | key | becomes |
 //! |---|---|
 //! | `timestamp` | the time; needed, as `2025-10-09T08:53:20.100003+0000` |
-//! | `event_type` | `alert`, else the record is left out; needed |
+//! | `event_type` | `alert`, or `stats`, else the record is left out; needed |
 //! | `alert.signature_id` | sid; needed |
 //! | `alert.gid`, `.rev`, `.severity`, `.signature`, `.category`, `.action` | 1, 0, 0 and empty if absent |
 //! | `src_ip`, `dest_ip`, `proto` | the flow; none without `src_ip` (no IP) |
@@ -11,11 +11,16 @@
 //! | `payload` | the payload; if absent, the one in `packet` |
 //! | `stream`, `packet`, `packet_info.linktype` | the packet; not if `stream` is 1: then it is a made-up header |
 //! | `in_iface`, `app_proto` | themselves |
+//!
+//! Of a record whose `event_type` is `stats` only what Suricata counts itself is taken (`stats`).
 
 #![forbid(unsafe_code)]
 
 mod fields;
 mod protocols;
+mod stats;
+
+pub use stats::Stats;
 
 use super::packet::{IpLayer, IpLayers, Vxlan};
 use super::{Decoded, EVE_BYTES_MAX, Refusal, Scratch};
@@ -26,7 +31,7 @@ use crate::alert::{
 use crate::calendar;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fields::{Fields, Key};
+use fields::{Fields, Key, Record};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -46,8 +51,13 @@ pub(super) fn decode<'a>(
         text,
     } = scratch;
     let record = utf8(without_newline(datagram), text)?;
-    let Some(mut fields) = Fields::read(record)? else {
-        return Ok(Decoded::OtherRecord);
+    let mut fields = match Fields::read(record)? {
+        Record::Alert(fields) => fields,
+        Record::Stats(fields) => {
+            let stats = Stats::of(fields);
+            return Ok(stats.map_or(Decoded::OtherRecord, Decoded::Stats));
+        }
+        Record::Other => return Ok(Decoded::OtherRecord),
     };
     let mut alert = alert(&mut fields, record)?;
     let packet = packet_of(&mut fields, alert.time_us, packet)?;

@@ -13,7 +13,7 @@ use crate::daemon::Debug;
 use crate::log;
 use crate::options::{Drops, SensorConfig, Server};
 use crate::process::Cause;
-use crate::status::{Pulse, Report, SensorState};
+use crate::status::{Counted, Pulse, Report, SensorState};
 use crossbeam_channel::Sender;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -150,8 +150,12 @@ impl Controls {
 
     fn sample(&mut self, now: Instant) -> Counts {
         let counts = self.status.counts();
-        self.pulse
-            .sample(now, now_us(), counts.received, counts.dropped);
+        let counted = Counted {
+            received: counts.received,
+            dropped: counts.dropped,
+            lost_before: self.status.shared.ledger.before_total(),
+        };
+        self.pulse.sample(now, now_us(), counted);
         counts
     }
 }
@@ -246,6 +250,8 @@ impl Controlled for Controls {
                 stored: counts.sent,
                 dropped: counts.dropped,
                 dropped_us: self.pulse.dropped_us(),
+                lost_before: shared.ledger.before_total(),
+                lost_before_us: self.pulse.lost_before_us(),
                 buffered: counts.buffered,
                 low_water: self.status.gauge.water().low(),
                 spooled: counts.spooled,

@@ -1,12 +1,14 @@
-//! What the receiver could not keep: counted here by cause, told to the operator by the control thread, and sent as
-//! loss records by the sender. The receiver itself neither logs nor waits.
+//! What the receiver could not keep, and what never came: counted here by cause, told to the operator by the control
+//! thread, and sent as loss records by the sender. The receiver itself neither logs nor waits.
 
 #![forbid(unsafe_code)]
 
+use super::before::Shortfall;
 use crate::ids::Refusal;
 use crate::log::Limiter;
 use crate::wake::Waker;
 use crate::wire::Loss;
+use crate::wire::item::LOSS_COUNT_MAX;
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,8 +16,13 @@ use std::time::Instant;
 /// Reason of the losses at HighWater, in `flop_loss` and in the records of dropped alerts.
 pub(super) const HIGH_WATER: &str = "HighWater";
 
-/// Slot 0 is HighWater, the others are the kinds of refusals.
-const CAUSES: usize = 1 + Refusal::KINDS.len();
+/// Reason of what Suricata raised and could not send. It begins with `wire::item::BEFORE`.
+const NEVER_CAME: &str = "before sockserv: Suricata raised them, and they never came";
+
+/// Slot 0 is HighWater, then come the kinds of refusals; in the last one is what never came.
+const CAUSES: usize = 1 + Refusal::KINDS.len() + 1;
+const REFUSALS: std::ops::Range<usize> = 1..CAUSES - 1;
+const BEFORE: usize = CAUSES - 1;
 
 /// Counts by cause. Wakes the control thread when there is something to tell, and the sender when there is a loss to
 /// send, once each.
@@ -29,9 +36,15 @@ pub(super) struct Ledger {
 struct Cause {
     total: u64,
     untold: Limiter,
-    /// The latest refusal and the number of the socket it came on.
-    latest: Option<(Refusal, usize)>,
+    latest: Option<Latest>,
     unsent: Unsent,
+}
+
+/// What the line is made of, and the number of the socket where it was.
+#[derive(Clone, Copy)]
+enum Latest {
+    Refusal(Refusal, usize),
+    NeverCame(usize),
 }
 
 /// Whether it was the first that is not told, or sent, yet.
@@ -49,11 +62,15 @@ struct Unsent {
 
 impl Cause {
     fn add(&mut self, count: u64, now_us: i64) -> First {
-        self.total += count;
+        self.add_since(count, now_us, now_us)
+    }
+
+    fn add_since(&mut self, count: u64, from_us: i64, now_us: i64) -> First {
+        self.total = self.total.saturating_add(count);
         if self.unsent.count == 0 {
-            self.unsent.from_us = now_us;
+            self.unsent.from_us = from_us;
         }
-        self.unsent.count += count;
+        self.unsent.count = self.unsent.count.saturating_add(count).min(LOSS_COUNT_MAX);
         self.unsent.to_us = now_us;
         First {
             untold: self.untold.add(count) == count,
@@ -85,8 +102,18 @@ impl Ledger {
     pub(super) fn refused(&self, refusal: Refusal, socket: usize, now_us: i64) {
         let mut causes = self.lock();
         let cause = &mut causes[1 + refusal.kind()];
-        cause.latest = Some((refusal, socket));
+        cause.latest = Some(Latest::Refusal(refusal, socket));
         let first = cause.add(1, now_us);
+        drop(causes);
+        self.wake(&first);
+    }
+
+    /// Alerts that an IDS raised never came.
+    pub(super) fn never_came(&self, shortfall: Shortfall, socket: usize, now_us: i64) {
+        let mut causes = self.lock();
+        let cause = &mut causes[BEFORE];
+        cause.latest = Some(Latest::NeverCame(socket));
+        let first = cause.add_since(shortfall.count, shortfall.since_us, now_us);
         drop(causes);
         self.wake(&first);
     }
@@ -107,7 +134,12 @@ impl Ledger {
 
     /// Datagrams refused since start.
     pub(super) fn refused_total(&self) -> u64 {
-        self.lock()[1..].iter().map(|cause| cause.total).sum()
+        self.lock()[REFUSALS].iter().map(|cause| cause.total).sum()
+    }
+
+    /// Alerts that never came, since start.
+    pub(super) fn before_total(&self) -> u64 {
+        self.lock()[BEFORE].total
     }
 
     /// Loss records that are due: each is returned once.
@@ -127,13 +159,16 @@ impl Ledger {
     ) -> Vec<String> {
         let mut causes = self.lock();
         let mut lines = Vec::new();
-        for (number, cause) in causes.iter_mut().enumerate() {
+        for cause in causes.iter_mut() {
             if let Some(count) = cause.untold.due(now) {
                 lines.push(match &cause.latest {
-                    Some((refusal, socket)) if number > 0 => {
+                    Some(Latest::Refusal(refusal, socket)) => {
                         refusal_line(refusal, &name(*socket), count, cause.total)
                     }
-                    _ => format!(
+                    Some(Latest::NeverCame(socket)) => {
+                        before_line(&name(*socket), count, cause.total)
+                    }
+                    None => format!(
                         "HighWater is reached: the newest {count} alerts are dropped, {} since start",
                         cause.total
                     ),
@@ -160,6 +195,7 @@ fn take_loss(number: usize, cause: &mut Cause) -> Option<Loss<'static>> {
         to_us: unsent.to_us,
         reason: match number {
             0 => Cow::Borrowed(HIGH_WATER),
+            BEFORE => Cow::Borrowed(NEVER_CAME),
             number => Cow::Owned(format!("refused: {}", Refusal::KINDS[number - 1])),
         },
     })
@@ -171,4 +207,11 @@ fn refusal_line(refusal: &Refusal, socket: &str, count: u64, total: u64) -> Stri
         1 => first,
         _ => format!("{first} (the latest of {count} of this kind, {total} since start)"),
     }
+}
+
+fn before_line(socket: &str, count: u64, total: u64) -> String {
+    format!(
+        "lost before sockserv: by Suricata's own count {count} of its alerts never came on {socket}, {total} since start; \
+         was its queue full (net.unix.max_dgram_qlen), or is a record too long for a datagram (net.core.wmem_default)?"
+    )
 }

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod before;
 mod carried;
 mod controls;
 mod disk;

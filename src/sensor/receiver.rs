@@ -4,11 +4,12 @@
 #![forbid(unsafe_code)]
 
 use super::Stop;
+use super::before::Before;
 use super::dropper::Doomed;
 use super::ledger::HIGH_WATER;
 use super::status::Status;
 use super::tuning::Tuning;
-use crate::alert::Alert;
+use crate::alert::{Alert, Ids};
 use crate::buffer::{Dropped, Intake};
 use crate::clock::now_us;
 use crate::dgram::Served;
@@ -18,6 +19,7 @@ use crate::wire::item;
 use crossbeam_channel::{Sender, TrySendError};
 use nix::poll::PollFd;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Datagrams taken from one socket before the next one gets its turn.
 const TURN_DATAGRAMS: usize = 256;
@@ -43,9 +45,9 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Takes alerts until it is asked to stop. The sockets, for a restart.
     pub(super) fn run(mut self) -> Vec<Served> {
+        let mut hand = Hand::new(self.sockets.len() + self.leaving.len());
         let sockets = std::mem::take(&mut self.sockets);
         let stop = self.stop.receiver.clone();
-        let mut hand = Hand::default();
         self.take_leave(&mut hand, sockets.len());
         let mut fds: Vec<PollFd> = sockets.iter().map(net::readable).collect();
         fds.push(net::readable(&stop));
@@ -98,6 +100,7 @@ impl Receiver {
             datagram,
             scratch,
             item,
+            accounts,
         } = hand;
         let now_us = now_us();
         self.status.shared.heard_us.store(now_us, Relaxed);
@@ -107,6 +110,9 @@ impl Receiver {
         };
         match decoded {
             Ok(Decoded::Alert(alert)) => {
+                if alert.ids == Ids::Suricata {
+                    accounts[socket].alert();
+                }
                 item.clear();
                 item::put_alert(item, &alert);
                 self.note_first(&alert, socket);
@@ -114,10 +120,20 @@ impl Receiver {
                     self.give_up(dropped, now_us);
                 }
             }
+            Ok(Decoded::Stats(stats)) => {
+                self.status.shared.other_records.fetch_add(1, Relaxed);
+                if let Some(shortfall) = accounts[socket].stats(stats, Instant::now(), now_us) {
+                    let ledger = &self.status.shared.ledger;
+                    ledger.never_came(shortfall, socket, now_us);
+                }
+            }
             Ok(Decoded::OtherRecord) => {
                 self.status.shared.other_records.fetch_add(1, Relaxed);
             }
-            Err(refusal) => self.status.shared.ledger.refused(refusal, socket, now_us),
+            Err(refusal) => {
+                accounts[socket].refused();
+                self.status.shared.ledger.refused(refusal, socket, now_us);
+            }
         }
     }
 
@@ -154,15 +170,19 @@ struct Hand {
     datagram: Vec<u8>,
     scratch: Scratch,
     item: Vec<u8>,
+    /// One for each socket, by its number.
+    accounts: Vec<Before>,
 }
 
-impl Default for Hand {
-    fn default() -> Self {
+impl Hand {
+    fn new(sockets: usize) -> Self {
+        let (now, now_us) = (Instant::now(), now_us());
         Hand {
             // Of this the kernel gives only the pages that are used: 17 for Snort.
             datagram: vec![0; EVE_BYTES_MAX],
             scratch: Scratch::default(),
             item: Vec::new(),
+            accounts: (0..sockets).map(|_| Before::new(now, now_us)).collect(),
         }
     }
 }

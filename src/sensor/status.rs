@@ -174,6 +174,7 @@ impl Status {
             Some(_) => format!(", on disk {}", now.spooled),
             None => String::new(),
         };
-        line + &spooled + &refused + &others
+        let before = ctrl::lost_before(self.shared.ledger.before_total());
+        line + &spooled + &before + &refused + &others
     }
 }

@@ -36,23 +36,27 @@ fn sensor(name: &str) -> SensorState {
 #[test]
 fn a_table_has_a_line_for_each_sensor_below_the_names_of_its_columns() {
     let report = report(vec![
-        sensor("one"),
+        SensorState {
+            dropped: 5,
+            ..sensor("one")
+        },
         SensorState {
             heard_us: None,
             down: Some("gone".to_owned()),
+            lost_before: 7,
             lag_us: 7_300 * 1_000_000,
             ..sensor("another")
         },
     ]);
     let expected = "\
-SENSOR        LINE  IDS HEARD  ALERTS/S  BUFFERED  SPOOLED  LAG     DROPPED
-one:eth0      up    3 s ago    12.2      34        0        250 ms  0
-another:eth0  down  never      12.2      34        0        2 h     0";
+SENSOR        LINE  IDS HEARD  ALERTS/S  BUFFERED  SPOOLED  LAG     DROPPED  LOST BEFORE
+one:eth0      up    3 s ago    12.2      34        0        250 ms  5        0
+another:eth0  down  never      12.2      34        0        2 h     0        7";
     assert_eq!(report.table(), expected);
     let expected = "\
-SENSOR        ADDRESS         SINCE          RECEIVED  STORED  BUFFERED  LAG     IDS LAST HEARD
-one:eth0      192.0.2.9:4711  up for 90 s    1234      1200    34        250 ms  3 s ago
-another:eth0  192.0.2.9:4711  down for 90 s  1234      1200    34        2 h     never";
+SENSOR        ADDRESS         SINCE          RECEIVED  STORED  DROPPED  LOST BEFORE  BUFFERED  LAG     IDS LAST HEARD
+one:eth0      192.0.2.9:4711  up for 90 s    1234      1200    5        0            34        250 ms  3 s ago
+another:eth0  192.0.2.9:4711  down for 90 s  1234      1200    0        7            34        2 h     never";
     assert_eq!(report.sensors_table(), expected);
 }
 
@@ -100,7 +104,13 @@ fn only_what_needs_somebody_gets_a_sentence() {
         dropped_us: Some(NOW - minutes * 60 * SECOND),
         ..sensor("dropped")
     };
-    let mut report = report(vec![down, full, fits, dropped(15), dropped(16)]);
+    let lost_before = |minutes: i64| SensorState {
+        lost_before: 6,
+        lost_before_us: Some(NOW - minutes * 60 * SECOND),
+        ..sensor("lossy")
+    };
+    let lossy = [dropped(15), dropped(16), lost_before(15), lost_before(16)];
+    let mut report = report([down, full, fits].into_iter().chain(lossy).collect());
     report.database_away = true;
     assert_eq!(
         report.attention(),
@@ -110,6 +120,8 @@ fn only_what_needs_somebody_gets_a_sentence() {
             "sensor full:eth0: 34 alerts wait, more than LowWater (33): what comes next may be dropped",
             "sensor dropped:eth0: alerts were dropped, the last 15 min ago, 5 since start; the table flop_loss says when \
              and why",
+            "sensor lossy:eth0: alerts were lost before sockserv, the last 15 min ago, 6 since start: the IDS raised them, \
+             and they never came; is there room in its socket (net.unix.max_dgram_qlen)?",
         ]
     );
 }

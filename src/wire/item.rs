@@ -38,7 +38,7 @@
 //! |    8 | count  | u64: alerts that are lost                      |
 //! |    8 | from   | i64: when the first was lost, microseconds since 1970 |
 //! |    8 | to     | i64: when the last was lost                    |
-//! |      | reason | u16 length, text of at most `REASON_BYTES_MAX` |
+//! |      | reason | u16 length, text of at most `REASON_BYTES_MAX`; begins with `BEFORE` if they never came to sockserv |
 //!
 //! # Body of a gap
 //!
@@ -65,6 +65,9 @@ pub const ITEM_BYTES_MIN: usize = 6 + 26;
 pub const ITEM_BYTES_MAX: usize = (1 << 20) * 2 + (64 << 10);
 /// A loss's reason is a sentence, not a dump.
 pub const REASON_BYTES_MAX: usize = 500;
+
+/// How the reason begins of alerts that never came to sockserv: they are no part of what it received.
+pub const BEFORE: &str = "before sockserv: ";
 
 /// A hundred years of a million alerts a second: so that sums of losses cannot overflow.
 pub const LOSS_COUNT_MAX: u64 = 1 << 52;
@@ -134,6 +137,13 @@ pub struct Loss<'a> {
     pub to_us: i64,
     /// Why.
     pub reason: Cow<'a, str>,
+}
+
+impl Loss<'_> {
+    /// Whether these alerts never came to sockserv, so that it has neither received nor dropped them.
+    pub fn is_before(&self) -> bool {
+        self.reason.starts_with(BEFORE)
+    }
 }
 
 /// Appends the item of an alert. The caller's decoder has bounded each part (`ids`), so it fits `ITEM_BYTES_MAX`.

@@ -19,6 +19,7 @@ mod control;
 mod daemon;
 mod database;
 mod drops;
+mod ledger;
 mod listener;
 mod losses;
 mod manual;

@@ -12,14 +12,32 @@ use std::os::unix::net::UnixStream;
 const PROGRAMS: [&str; 2] = ["sockserv", "servsock"];
 
 /// Asks a program; its exit code and what it printed.
-fn ask(site: &Site, program: &str, more: &[&str]) -> (Option<i32>, String) {
-    let control = format!("{program}.ctrl");
+pub(crate) fn ask(site: &Site, program: &str, more: &[&str]) -> (Option<i32>, String) {
+    ask_named(site, program, program, more)
+}
+
+/// The same of a program whose FIFO has another name.
+fn ask_named(site: &Site, program: &str, name: &str, more: &[&str]) -> (Option<i32>, String) {
+    let control = format!("{name}.ctrl");
     let args = [&["--status", "--control", &control], more].concat();
-    let log = format!("status-{program}");
+    let log = format!("status-{name}");
     let _ = fs::remove_file(site.path(&format!("{log}.log")));
     let mut asked = site.run(program, &log, &args);
     let code = asked.exits().code();
     (code, asked.log())
+}
+
+/// A Suricata that says that it runs for less time than this sockserv does has begun to count while it listened.
+pub(crate) fn listens_longer_than_a_new_suricata(site: &Site, sockserv: &str) {
+    eventually("sockserv listens for two seconds", || {
+        let (_, text) = ask_named(site, "sockserv", sockserv, &["--json"]);
+        let report: Value = serde_json::from_str(&text).map_err(|_| text)?;
+        let time = |key: &str| report[key].as_i64().expect("a time");
+        match time("now_us") - time("started_us") {
+            2_000_000.. => Ok(()),
+            us => Err(format!("for {us} us so far")),
+        }
+    });
 }
 
 /// Asks sockserv for JSON until a field of its sensor is as it should be.
@@ -55,6 +73,7 @@ fn a_sensor_that_is_well_is_a_table_and_exit_code_0() {
         "SPOOLED",
         "LAG",
         "DROPPED",
+        "LOST BEFORE",
     ] {
         assert!(columns.contains(column), "{columns}");
     }

@@ -22,6 +22,16 @@ pub(crate) fn alerts(serials: RangeInclusive<u32>) -> impl Iterator<Item = Vec<u
     serials.map(alert)
 }
 
+/// The stats record of a Suricata that has run for so long, and has raised so many alerts.
+pub(crate) fn stats(uptime_secs: u64, raised: u64) -> Vec<u8> {
+    format!(
+        "{{\"timestamp\":\"2026-11-21T03:23:00.000000+0000\",\"event_type\":\"stats\",\"stats\":{{\"uptime\":{uptime_secs},\
+         \"detect\":{{\"engines\":[{{\"id\":0,\"last_reload\":\"2026-11-21T03:22:51.072640+0000\"}}],\
+         \"alert\":{raised},\"alert_queue_overflow\":0,\"alerts_suppressed\":0}}}}}}\n"
+    )
+    .into_bytes()
+}
+
 /// What a database has of one sensor's alerts: each serial number once, in order, and the cids without gap.
 pub(crate) fn are_stored(database: &Database, sensor: &str, serials: RangeInclusive<u32>) {
     let rows = database.query(&format!(

@@ -1,8 +1,8 @@
 //! The values of an EVE record that an alert needs, out of its JSON in one pass.
 //!
 //! One visitor goes through objects and lists; which key it stands at decides what becomes of a value. What is not
-//! wanted is skipped, but its depth is counted. A record whose `event_type` is not `alert` is only checked for being
-//! JSON from there on.
+//! wanted is skipped, but its depth is counted. A record whose `event_type` is neither `alert` nor `stats` is only
+//! checked for being JSON from there on.
 
 #![forbid(unsafe_code)]
 
@@ -42,10 +42,16 @@ pub(super) enum Key {
     Signature,
     Category,
     Severity,
+    Stats,
+    Uptime,
+    Detect,
+    Raised,
+    Engines,
+    LastReload,
 }
 
 impl Key {
-    const COUNT: usize = 24;
+    const COUNT: usize = 30;
 
     /// The key as an operator finds it in the record.
     pub(super) fn name(self) -> &'static str {
@@ -74,6 +80,12 @@ impl Key {
             Key::Signature => "alert.signature",
             Key::Category => "alert.category",
             Key::Severity => "alert.severity",
+            Key::Stats => "stats",
+            Key::Uptime => "stats.uptime",
+            Key::Detect => "stats.detect",
+            Key::Raised => "stats.detect.alert",
+            Key::Engines => "stats.detect.engines",
+            Key::LastReload => "stats.detect.engines.last_reload",
         }
     }
 
@@ -95,6 +107,7 @@ impl Key {
             "packet" => Key::Packet,
             "packet_info" => Key::PacketInfo,
             "alert" => Key::Alert,
+            "stats" => Key::Stats,
             _ => return None,
         })
     }
@@ -115,6 +128,26 @@ impl Key {
     fn of_packet_info(name: &str) -> Option<Key> {
         (name == "linktype").then_some(Key::LinkType)
     }
+
+    fn of_stats(name: &str) -> Option<Key> {
+        Some(match name {
+            "uptime" => Key::Uptime,
+            "detect" => Key::Detect,
+            _ => return None,
+        })
+    }
+
+    fn of_detect(name: &str) -> Option<Key> {
+        Some(match name {
+            "alert" => Key::Raised,
+            "engines" => Key::Engines,
+            _ => return None,
+        })
+    }
+
+    fn of_engine(name: &str) -> Option<Key> {
+        (name == "last_reload").then_some(Key::LastReload)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +161,13 @@ enum Value<'a> {
     Other,
 }
 
+/// What a record is.
+pub(super) enum Record<'a> {
+    Alert(Fields<'a>),
+    Stats(Fields<'a>),
+    Other,
+}
+
 /// The wanted values of a record. Of a key that stands twice, the last one holds.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
@@ -135,17 +175,18 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a whole record; `None` if it is no alert.
-    pub(super) fn read(record: &'a str) -> Result<Option<Fields<'a>>, Refusal> {
+    /// Reads a whole record.
+    pub(super) fn read(record: &'a str) -> Result<Record<'a>, Refusal> {
         let mut fields = Fields::default();
         let mut json = serde_json::Deserializer::from_str(record);
         Walk::over(&mut fields)
             .deserialize(&mut json)
             .and_then(|()| json.end())
             .map_err(|error| refusal(&error, record.len()))?;
-        match fields.text(Key::EventType)? {
-            Some(kind) if kind == "alert" => Ok(Some(fields)),
-            Some(_) => Ok(None),
+        match fields.text(Key::EventType)?.as_deref() {
+            Some("alert") => Ok(Record::Alert(fields)),
+            Some("stats") => Ok(Record::Stats(fields)),
+            Some(_) => Ok(Record::Other),
             None => Err(Refusal::Missing(Key::EventType.name())),
         }
     }
@@ -223,6 +264,9 @@ impl<'f, 'a> Walk<'f, 'a> {
             keys: match key {
                 Some(Key::Alert) => Key::of_alert,
                 Some(Key::PacketInfo) => Key::of_packet_info,
+                Some(Key::Stats) => Key::of_stats,
+                Some(Key::Detect) => Key::of_detect,
+                Some(Key::Engines) => Key::of_engine,
                 _ => no_key,
             },
             depth: self.depth + 1,
@@ -239,7 +283,7 @@ impl<'f, 'a> Walk<'f, 'a> {
 
     fn is_other_record(&self) -> bool {
         match &self.fields.values[Key::EventType as usize] {
-            Value::Text(kind) => kind != "alert",
+            Value::Text(kind) => !matches!(kind.as_ref(), "alert" | "stats"),
             _ => false,
         }
     }
@@ -292,7 +336,9 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(self.inside(None)?)?.is_some() {}
+        // The engines are the one list whose objects have something that is wanted.
+        let key = self.key.filter(|key| *key == Key::Engines);
+        while list.next_element_seed(self.inside(key)?)?.is_some() {}
         self.set(Value::Other)
     }
 

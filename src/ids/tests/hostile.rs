@@ -647,7 +647,7 @@ fn times_of_all_zones_become_utc() {
         let got = decode(record.as_bytes(), LinkType::Auto, &mut scratch);
         let got = got.map(|decoded| match decoded {
             Decoded::Alert(alert) => alert.time_us,
-            Decoded::OtherRecord => panic!("{stamp}: no alert"),
+            Decoded::Stats(_) | Decoded::OtherRecord => panic!("{stamp}: no alert"),
         });
         assert_eq!(got, micros.ok_or(Refusal::Wrong("timestamp")), "{stamp}");
     }
@@ -749,6 +749,42 @@ fn only_the_record_s_own_event_type_decides() {
         ("event_type", ""),
         ("event\\u005ftype", "\"alert\"")
     ])));
+}
+
+#[test]
+fn a_stats_record_that_does_not_count_alerts_as_suricata_does_is_left_out() {
+    let mut scratch = Scratch::default();
+    let mut decoded = |stats: &str| {
+        let record = format!(r#"{{"event_type":"stats","stats":{stats}}}"#);
+        decode(record.as_bytes(), LinkType::Auto, &mut scratch).map(|decoded| match decoded {
+            Decoded::Stats(stats) => Some((stats.uptime_secs, stats.raised)),
+            Decoded::OtherRecord => None,
+            Decoded::Alert(_) => panic!("an alert: {record}"),
+        })
+    };
+    let engines = r#""engines":[{"id":0,"last_reload":"2026-11-21T02:13:35.399461+0000"}]"#;
+    let whole = format!(r#"{{"uptime":8,"detect":{{{engines},"alert":52}}}}"#);
+    assert_eq!(decoded(&whole), Ok(Some((8, 52))));
+    for (part, by) in [
+        (r#""uptime":8,"#, ""),
+        (r#""uptime":8"#, r#""uptime":-8"#),
+        (r#""uptime":8"#, r#""uptime":"8""#),
+        (r#""alert":52"#, r#""alert":5.2"#),
+        (r#""alert":52"#, r#""alert":{"alert":52}"#),
+        (r#""alert":52"#, r#""alert":18446744073709551616"#),
+        (r#""alert":52"#, r#""alerts":52"#),
+        (r#""detect""#, r#""threads""#),
+        (r#"2026-11-21T02"#, "yesterday"),
+        (r#""last_reload""#, r#""id""#),
+    ] {
+        let record = whole.replacen(part, by, 1);
+        assert_eq!(decoded(&record), Ok(None), "{record}");
+    }
+    let deep = whole.replace('[', "[{\"a\":[").replace(']', "]}]");
+    assert_eq!(decoded(&deep), Ok(None), "another list's");
+    let per_thread =
+        format!(r#"{{"uptime":8,"threads":{{"W#01":{{"detect":{{{engines},"alert":52}}}}}}}}"#);
+    assert_eq!(decoded(&per_thread), Ok(None), "no totals");
 }
 
 #[test]
