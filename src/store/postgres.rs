@@ -10,16 +10,18 @@ mod catalogue;
 mod connect;
 mod copy;
 pub(super) mod probe;
+mod sqlstate;
 
 use super::references::{LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::url::Server;
 use super::{
-    Batch, CheckError, EncodingNotice, Given, Memory, OpenStream, Opened, Opening, Settings, Store,
-    StoreError, Stored, encoding_of, gap_reason, rows_of,
+    Batch, CheckError, EncodingNotice, End, Given, Memory, OpenStream, Opened, Opening, Settings,
+    Store, StoreError, Stored, encoding_of, gap_reason, rows_of,
 };
 use crate::alert::SensorName;
+use crate::wire::Item;
 use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
 use catalogue::{Catalogue, Kind, Unfit};
 use connect::{Connector, NoConnection};
@@ -143,16 +145,17 @@ impl Postgres {
     fn check_error(&self, what: &str, error: &Error) -> CheckError {
         let text = self.text(what, error);
         let code = error.code().map_or("", |code| code.code());
-        // No such user, database or permission; tables that are not what their names say; a time zone that the server
-        // does not know; an incomplete address.
-        let is_final = ["28", "3D", "42"].contains(&code.get(..2).unwrap_or_default())
-            || code == UNKNOWN_TIME_ZONE
+        let is_final = sqlstate::is_final(code)
             || (code.is_empty() && error.to_string().starts_with("invalid configuration"));
         if is_final {
             CheckError::Final(text)
         } else {
             CheckError::Away(text)
         }
+    }
+
+    fn is_not_connected(&self) -> StoreError {
+        StoreError::Away(format!("{} is not connected", self.server))
     }
 
     /// What went wrong, for the one on call.
@@ -174,7 +177,7 @@ impl Postgres {
                     .session
                     .as_ref()
                     .is_none_or(|session| session.client.is_closed());
-                if is_content(&error) && !lost {
+                if sqlstate::is_content(&error) && !lost {
                     StoreError::Content(text)
                 } else {
                     StoreError::Away(text)
@@ -210,30 +213,25 @@ impl Store for Postgres {
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
         let Some(session) = &mut self.session else {
-            return Err(StoreError::Away(format!(
-                "{} is not connected",
-                self.server
-            )));
+            return Err(self.is_not_connected());
         };
-        let written = session.write(&self.settings, &mut self.memory, stream, batch);
+        let written = session.write(&self.settings, &mut self.memory, stream, batch, End::Commit);
         self.sorted(
             &format!("store a batch of {} in", batch.items.len()),
             written,
         )
     }
-}
 
-/// A data exception, a broken constraint, or more than a program limit allows. A key that is there already is not the
-/// alert's fault: somebody else gives cids to this sensor, and the stream, opened again, goes on behind them.
-fn is_content(error: &Error) -> bool {
-    error.code().is_some_and(|state| {
-        let class = state.code().get(..2).unwrap_or_default();
-        matches!(class, "22" | "23" | "54") && state.code() != "23505"
-    })
+    fn try_out(&mut self, stream: &OpenStream, item: &Item<'_>) -> Result<(), StoreError> {
+        let Some(session) = &mut self.session else {
+            return Err(self.is_not_connected());
+        };
+        let batch = Batch::next(stream, item);
+        let (settings, memory) = (&self.settings, &mut self.memory);
+        let tried = session.write(settings, memory, stream, &batch, End::RollBack);
+        self.sorted("try an alert out in", tried).map(|_| ())
+    }
 }
-
-/// Or another value that a function does not take; but no alert is in a view's definition.
-const UNKNOWN_TIME_ZONE: &str = "22023";
 
 /// Longer answers are cut: a detail may repeat a whole row.
 const ANSWER_CHARS_MAX: usize = 400;
@@ -257,19 +255,7 @@ fn answer(error: &Error) -> String {
         }
     }
     let code = db.code().code();
-    let hint = match code.get(..2).unwrap_or_default() {
-        "28" => "; check user and password, and pg_hba.conf on the server",
-        "3D" => "; create the database with createdb",
-        "53" => "; see to memory, disk and max_connections of the server",
-        _ => match code {
-            "42501" => "; grant this user what it needs, or let the owner make the tables once",
-            "25006" => "; is this a standby server?",
-            UNKNOWN_TIME_ZONE => "; the server's table pg_timezone_names has those it knows",
-            "55P03" => "; another session has kept a lock for more than 5 s",
-            "23505" => "; another program writes for this sensor",
-            _ => "",
-        },
-    };
+    let hint = sqlstate::hint(db);
     format!("{text} [{code}]{hint}")
 }
 
@@ -299,6 +285,7 @@ impl Session {
         memory: &mut Memory,
         stream: &OpenStream,
         batch: &Batch<'_>,
+        end: End,
     ) -> Result<Stored, Failure> {
         let signatures = self.signature_ids(&mut memory.signatures, settings, batch)?;
         let alerts = clamp(signatures.len() as u64);
@@ -329,6 +316,12 @@ impl Session {
             )?;
         }
         mark_begun(&mut transaction, stream, &given.references)?;
+        if end == End::RollBack {
+            // What would be checked at COMMIT.
+            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+            transaction.rollback()?;
+            return Ok(stored);
+        }
         transaction.commit()?;
         memory.references.remember(given.references);
         Ok(stored)

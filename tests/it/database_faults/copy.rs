@@ -1,7 +1,7 @@
 //! Connections that are cut, wherever that happens in a batch.
 
 use super::gate::Gate;
-use super::{BOTH_WAYS, Waiting, start_servsock};
+use super::{BOTH_WAYS, start_servsock};
 use crate::database::Kind;
 use crate::program::eventually;
 use crate::site::Site;

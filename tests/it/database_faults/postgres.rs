@@ -17,40 +17,40 @@ fn alter(database: &Database, sql: &str) {
     database.execute(&sql.replace("{}", &name));
 }
 
-/// Makes a user without rights of a superuser, who owns the tables' schema; servsock is to come as this one.
-fn as_user(site: &Site) -> Database {
-    let Database::Postgres(url) = &site.database else {
+/// The same database, for a user who is no superuser.
+fn as_user(database: &Database) -> Database {
+    let Database::Postgres(url) = database else {
         panic!("asked for PostgreSQL")
     };
-    alter(
-        &site.database,
-        "CREATE ROLE user_{} LOGIN; CREATE SCHEMA alerts_of_{} AUTHORIZATION user_{};
-         ALTER DATABASE {} SET search_path = alerts_of_{}",
-    );
-    let name = site.database.lines("SELECT current_database()").remove(0);
+    let name = database.lines("SELECT current_database()").remove(0);
     Database::Postgres(url.replace("postgres@", &format!("user_{name}@")))
 }
 
 /// The tables belong to the superuser; servsock comes as a user who has been granted what it needs.
 fn begin_as_user(site: &mut Site, waiting: Waiting) {
-    let owner = site.database.clone();
-    let user = as_user(site);
-    // The tables are made by the superuser.
+    alter(
+        &site.database,
+        "CREATE ROLE user_{} LOGIN; CREATE SCHEMA alerts_of_{}; ALTER DATABASE {} SET search_path = alerts_of_{}",
+    );
     site.start_servsock();
     site.servsock().kill();
     alter(
-        &owner,
+        &site.database,
         "GRANT USAGE ON SCHEMA alerts_of_{} TO user_{};
          GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA alerts_of_{} TO user_{};
-         GRANT USAGE ON ALL SEQUENCES IN SCHEMA alerts_of_{} TO user_{};
-         ALTER SCHEMA alerts_of_{} OWNER TO postgres",
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA alerts_of_{} TO user_{}",
     );
-    site.database = user;
-    start_servsock(site, waiting);
-    site.database = owner;
+    start_servsock_as_user(site, waiting);
     site.start_sockserv();
     site.ids_sends_alerts(1..=BEFORE);
     site.database_gets(1..=BEFORE);
+}
+
+fn start_servsock_as_user(site: &mut Site, waiting: Waiting) {
+    let owner = site.database.clone();
+    site.database = as_user(&owner);
+    start_servsock(site, waiting);
+    site.database = owner;
 }
 
 #[test]
@@ -137,13 +137,7 @@ fn rights_that_are_missing_at_the_start() {
         begin_as_user(&mut site, waiting);
         site.servsock().kill();
         alter(&site.database, "REVOKE INSERT ON TABLE event FROM user_{}");
-        let owner = site.database.clone();
-        let name = owner.lines("SELECT current_database()").remove(0);
-        if let Database::Postgres(url) = &owner {
-            site.database = Database::Postgres(url.replace("postgres@", &format!("user_{name}@")));
-        }
-        start_servsock(&mut site, waiting);
-        site.database = owner;
+        start_servsock_as_user(&mut site, waiting);
         site.ids_sends_alerts(BEFORE + 1..=BEFORE + 1);
         site.servsock().says("permission denied for table event");
         alter(&site.database, "GRANT INSERT ON TABLE event TO user_{}");
@@ -156,11 +150,7 @@ fn rights_that_are_missing_at_the_start() {
     begin_as_user(&mut site, Waiting::AtTheSensor);
     site.servsock().kill();
     alter(&site.database, "REVOKE USAGE ON SCHEMA alerts_of_{} FROM user_{}");
-    let Database::Postgres(url) = &site.database else {
-        panic!("asked for PostgreSQL")
-    };
-    let name = site.database.lines("SELECT current_database()").remove(0);
-    let url = url.replace("postgres@", &format!("user_{name}@"));
+    let url = as_user(&site.database).url();
     let mut servsock = site.run("servsock", "refused", &["-p", "0", "--db", &url]);
     assert_eq!(servsock.exits().code(), Some(1));
     servsock.says("GRANT USAGE ON SCHEMA");
