@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod client;
 mod connect;
 mod copy;
 pub(super) mod probe;
@@ -22,11 +23,11 @@ use super::{
 };
 use crate::alert::SensorName;
 use crate::wire::Item;
-use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
 use catalogue::{Catalogue, Kind, Unfit};
+use client::{Client, Error, Transaction};
 use connect::{Connector, NoConnection};
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
+use tokio_postgres::Statement;
 
 /// Held while a row in `signature` or `sig_class` is made ("flop", "sign").
 const SIGNATURE_LOCK: i64 = 0x666c_6f70_7369_676e;
@@ -127,8 +128,8 @@ impl Postgres {
                 "cannot connect to {}: no answer within 10 s; is it a PostgreSQL server, and is it well?",
                 self.server
             )),
-            NoConnection::Thread(error) => {
-                CheckError::Away(format!("cannot start a thread to connect to {}: {error}", self.server))
+            NoConnection::Runtime(error) => {
+                CheckError::Away(format!("cannot begin to connect to {}: {error}", self.server))
             }
         })?;
         self.session = Some(
@@ -144,9 +145,10 @@ impl Postgres {
 
     fn check_error(&self, what: &str, error: &Error) -> CheckError {
         let text = self.text(what, error);
-        let code = error.code().map_or("", |code| code.code());
-        let is_final = sqlstate::is_final(code)
-            || (code.is_empty() && error.to_string().starts_with("invalid configuration"));
+        let is_final = match error.as_db_error() {
+            Some(error) => sqlstate::is_final(error.code().code()),
+            None => error.to_string().starts_with("invalid configuration"),
+        };
         if is_final {
             CheckError::Final(text)
         } else {
@@ -239,8 +241,7 @@ const ANSWER_CHARS_MAX: usize = 400;
 /// The server's words, and what to do about them. What came from outside is escaped.
 fn answer(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        return format!("{error}{}", cause.unwrap_or_default());
+        return error.to_string();
     };
     let said = match db.detail() {
         Some(detail) => format!("{} ({detail})", db.message()),
@@ -289,8 +290,8 @@ impl Session {
     ) -> Result<Stored, Failure> {
         let signatures = self.signature_ids(&mut memory.signatures, settings, batch)?;
         let alerts = clamp(signatures.len() as u64);
-        let mut transaction = self.client.transaction()?;
-        advance_stream(&mut transaction, &self.advance_stream, stream, batch)?;
+        let transaction = self.client.transaction()?;
+        advance_stream(&transaction, &self.advance_stream, stream, batch)?;
         let sensor = transaction.query_one(&self.take_cids, &[&stream.sid, &alerts])?;
         let stored = Stored::up_to(sensor.get(0), alerts);
         let given = Given {
@@ -298,7 +299,7 @@ impl Session {
             encoding: encoding_of(stream.sid, sensor.get(1)).map_err(Failure::Store)?,
             signatures,
             references: match settings.reference {
-                true => resolve(&mut transaction, memory, stream, batch, stored.first_cid)?,
+                true => resolve(&transaction, memory, stream, batch, stored.first_cid)?,
                 false => Resolved::default(),
             },
         };
@@ -306,16 +307,9 @@ impl Session {
         for table in Table::ALL {
             let kinds = &self.kinds[table as usize];
             let copy = &mut self.copies[table as usize];
-            copy_rows(
-                &mut transaction,
-                table,
-                kinds,
-                copy,
-                &rows,
-                &mut self.buffer,
-            )?;
+            copy_rows(&transaction, table, kinds, copy, &rows, &mut self.buffer)?;
         }
-        mark_begun(&mut transaction, stream, &given.references)?;
+        mark_begun(&transaction, stream, &given.references)?;
         if end == End::RollBack {
             // What would be checked at COMMIT.
             transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
@@ -389,7 +383,7 @@ impl Session {
             if found.contains_key(signature) {
                 continue;
             }
-            match find_signature(&mut self.client, &self.find_signature, signature)? {
+            match find_signature(&self.client, &self.find_signature, signature)? {
                 Some(id) => {
                     found.insert(signature.clone(), id);
                 }
@@ -399,13 +393,13 @@ impl Session {
         if unknown.is_empty() {
             return Ok(found);
         }
-        let mut transaction = self.client.transaction()?;
+        let transaction = self.client.transaction()?;
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SIGNATURE_LOCK])?;
         for signature in unknown {
-            let known = find_signature(&mut transaction, &self.find_signature, signature)?;
+            let known = find_signature(&transaction, &self.find_signature, signature)?;
             let id = match known {
                 Some(id) => id,
-                None => make_signature(&mut transaction, signature)?,
+                None => make_signature(&transaction, signature)?,
             };
             found.insert(signature.clone(), id);
         }
@@ -416,7 +410,7 @@ impl Session {
 
 /// Moves `last_seq` on, if this worker is still the one which may.
 fn advance_stream(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     statement: &Statement,
     stream: &OpenStream,
     batch: &Batch<'_>,
@@ -439,7 +433,7 @@ fn advance_stream(
 
 /// Finds out which alerts those of the batch refer to.
 fn resolve(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     memory: &Memory,
     stream: &OpenStream,
     batch: &Batch<'_>,
@@ -459,7 +453,7 @@ fn resolve(
 }
 
 fn mark_begun(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     stream: &OpenStream,
     resolved: &Resolved,
 ) -> Result<(), Error> {
@@ -471,7 +465,7 @@ fn mark_begun(
 }
 
 fn copy_rows(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     table: Table,
     kinds: &[Kind],
     copy: &mut Option<Statement>,
@@ -486,19 +480,11 @@ fn copy_rows(
         Some(statement) => statement,
         None => copy.insert(transaction.prepare(&copy::statement(table, &rows.columns(table)))?),
     };
-    let mut writer = transaction.copy_in(statement)?;
-    // The connection's own errors come out of `finish`, with the server's reason.
-    let sent = writer.write_all(buffer);
-    writer.finish()?;
-    sent.map_err(|error| {
-        Failure::Store(StoreError::Away(format!(
-            "the connection broke in COPY: {error}"
-        )))
-    })
+    Ok(transaction.copy(statement, buffer)?)
 }
 
 fn find_signature(
-    client: &mut impl GenericClient,
+    client: &Client,
     statement: &Statement,
     wanted: &Signature<'_>,
 ) -> Result<Option<i64>, Error> {
@@ -516,7 +502,7 @@ fn find_signature(
     Ok(row.map(|row| row.get(0)))
 }
 
-fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> Result<i64, Error> {
+fn make_signature(transaction: &Transaction<'_>, wanted: &Signature<'_>) -> Result<i64, Error> {
     let class = if wanted.class.is_empty() {
         0
     } else {
@@ -536,7 +522,7 @@ fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> 
     Ok(row.get(0))
 }
 
-fn class_row(transaction: &mut Transaction<'_>, name: &str) -> Result<i64, Error> {
+fn class_row(transaction: &Transaction<'_>, name: &str) -> Result<i64, Error> {
     let found: Option<i64> = transaction
         .query_one(
             "SELECT min(sig_class_id)::int8 FROM sig_class WHERE sig_class_name = $1::text",
@@ -564,8 +550,8 @@ fn open_stream(
         "SELECT set_config('application_name', $1, false)",
         &[&program],
     )?;
-    let mut transaction = client.transaction()?;
-    let sid = sensor_row(&mut transaction, opening, settings)?;
+    let transaction = client.transaction()?;
+    let sid = sensor_row(&transaction, opening, settings)?;
     let (name, forgotten) = (opening.stream.to_string(), clamp(opening.forgotten));
     let known = transaction.query_opt(
         "SELECT last_seq, epoch FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
@@ -593,8 +579,8 @@ fn open_stream(
          RETURNING epoch, last_seq",
         &[&sid, &name, &forgotten],
     )?;
-    move_last_cid(&mut transaction, sid)?;
-    let encoding = settle_encoding(&mut transaction, sid, settings)?;
+    move_last_cid(&transaction, sid)?;
+    let encoding = settle_encoding(&transaction, sid, settings)?;
     transaction.commit()?;
     let last_seq = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
     Ok(Opened {
@@ -612,7 +598,7 @@ fn open_stream(
 /// Finds or makes the sensor's row. The one that has the stream already is the first choice, whatever the settings say
 /// by now: in another one the stream would be unknown, and an alert could be stored twice.
 fn sensor_row(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     opening: &Opening<'_>,
     settings: &Settings,
 ) -> Result<i64, Error> {
@@ -629,7 +615,7 @@ fn sensor_row(
 /// A sensor without alerts takes the encoding of the settings; with alerts it keeps its own. Called with the row locked
 /// and `last_cid` behind all cids.
 fn settle_encoding(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     sid: i64,
     settings: &Settings,
 ) -> Result<i64, Error> {
@@ -642,7 +628,7 @@ fn settle_encoding(
 }
 
 /// Locks the sensor's row, and moves its `last_cid` behind all cids that are in use.
-fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Error> {
+fn move_last_cid(transaction: &Transaction<'_>, sid: i64) -> Result<(), Error> {
     // First the lock, then the look: what another worker has stored until then is seen.
     transaction.execute(
         "SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE",
@@ -668,7 +654,7 @@ fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Erro
 }
 
 fn find_sensor(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     opening: &Opening<'_>,
     settings: &Settings,
 ) -> Result<Option<i64>, Error> {
@@ -688,7 +674,7 @@ fn find_sensor(
 }
 
 fn make_sensor(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     sensor: &SensorName,
     settings: &Settings,
 ) -> Result<i64, Error> {

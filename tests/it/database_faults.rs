@@ -57,8 +57,13 @@ fn start_servsock(site: &mut Site, waiting: Waiting) {
 
 /// The state is there: alerts come, and wait. `cause` is what the operator has to read.
 fn holds(site: &mut Site, waiting: Waiting, cause: &str) {
-    let workers = site.servsock().children();
     site.ids_sends_alerts(BEFORE + 1..=DURING);
+    is_told(site, waiting, cause);
+}
+
+/// Alerts up to `DURING` have come.
+fn is_told(site: &mut Site, waiting: Waiting, cause: &str) {
+    let workers = site.servsock().children();
     site.servsock().says("trying again, the alerts wait");
     site.servsock().says(cause);
     needs_attention(site, "servsock");
@@ -78,17 +83,29 @@ fn is_over(site: &mut Site, waiting: Waiting) {
     site.ids_sends_alerts(DURING + 1..=ALL);
     all_is_stored(site, waiting);
     assert_eq!(site.servsock().children(), workers, "no process ended");
-    let lines = |text| site.servsock.as_ref().map(|servsock| servsock.lines_with(text));
+    let lines = |text| {
+        site.servsock
+            .as_ref()
+            .map(|servsock| servsock.lines_with(text))
+    };
     assert_eq!(lines("trying again, the alerts wait"), Some(1), "told once");
-    assert!(lines("is still away") <= Some(1), "told when there is another cause");
-    assert_eq!(lines("the database takes alerts again, after"), Some(1), "told once");
+    assert!(
+        lines("is still away") <= Some(1),
+        "told when there is another cause"
+    );
+    assert_eq!(
+        lines("the database takes alerts again, after"),
+        Some(1),
+        "told once"
+    );
     site.stop();
     site.database_gets(1..=ALL);
 }
 
 fn all_is_stored(site: &mut Site, waiting: Waiting) {
     site.database_gets(1..=ALL);
-    site.servsock().says("the database takes alerts again, after");
+    site.servsock()
+        .says("the database takes alerts again, after");
     if waiting == Waiting::InTheSwap {
         eventually("the swap is empty", || {
             match fs::read_dir(site.path("swap")).expect("the folder").count() {
@@ -126,7 +143,10 @@ fn nobody_spins(workers: &[u32]) {
     });
     let (used, ticks_per_second) = (used() - before, 100);
     let allowed = start.elapsed().as_secs_f64() * f64::from(ticks_per_second) / 5.0;
-    assert!((used as f64) < allowed, "{used} of {allowed} ticks of 10 ms");
+    assert!(
+        (used as f64) < allowed,
+        "{used} of {allowed} ticks of 10 ms"
+    );
 }
 
 /// What a process has used of the processor, in hundredths of a second.

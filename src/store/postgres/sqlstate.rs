@@ -23,8 +23,8 @@
 
 #![forbid(unsafe_code)]
 
-use ::postgres::Error;
-use ::postgres::error::DbError;
+use super::client::Error;
+use tokio_postgres::error::DbError;
 
 /// A key that is there already is not the alert's fault: somebody else gives cids to this sensor, and the stream, opened
 /// again, goes on behind them.
@@ -42,7 +42,10 @@ pub(super) fn is_content(error: &Error) -> bool {
     match error.code().code() {
         UNIQUE_VIOLATION => false,
         CHECK_VIOLATION => error.constraint().is_some(),
-        code => matches!(class(code), "21" | "22" | "23" | "38" | "39" | "44" | "54" | "P0"),
+        code => matches!(
+            class(code),
+            "21" | "22" | "23" | "38" | "39" | "44" | "54" | "P0"
+        ),
     }
 }
 
@@ -63,12 +66,16 @@ pub(super) fn hint(error: &DbError) -> &'static str {
         "58" | "XX" => "; is its disk failing, or the database damaged? the server's log has more",
         _ => match code {
             "42501" => "; grant this user what it needs, or let the owner make the tables once",
-            "42P01" => "; GRANT USAGE ON SCHEMA lets this user see it, if search_path names the right one",
+            "42P01" => {
+                "; GRANT USAGE ON SCHEMA lets this user see it, if search_path names the right one"
+            }
             "25006" => "; is this a standby server, or default_transaction_read_only on?",
             UNKNOWN_TIME_ZONE => "; the server's table pg_timezone_names has those it knows",
             "55P03" => "; another session has kept a lock for more than 5 s",
             UNIQUE_VIOLATION => "; another program writes for this sensor",
-            CHECK_VIOLATION if error.constraint().is_none() => "; make the partition that is missing",
+            CHECK_VIOLATION if error.constraint().is_none() => {
+                "; make the partition that is missing"
+            }
             _ => "",
         },
     }

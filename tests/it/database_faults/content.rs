@@ -99,7 +99,11 @@ fn the_first_alert_of_all_is_no_loss_before_another_one_is_stored() {
         for waiting in BOTH_WAYS {
             let mut site = Site::empty(kind);
             start_servsock(&mut site, waiting);
-            refuses(&site.database, &format!("NEW.ip_src = {}", FIRST + 1), false);
+            refuses(
+                &site.database,
+                &format!("NEW.ip_src = {}", FIRST + 1),
+                false,
+            );
             site.start_sockserv();
             site.ids_sends_alerts(1..=1);
             site.servsock().says("not this one");

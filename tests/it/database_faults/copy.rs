@@ -33,7 +33,8 @@ fn a_connection_cut_in_the_middle_of_copy_loses_and_doubles_nothing() {
             site.database.has_alerts((first + ALERTS - 1) as usize);
         }
         let times = CUTS as usize;
-        site.servsock().says_times("the database takes alerts again, after", times);
+        site.servsock()
+            .says_times("the database takes alerts again, after", times);
         let told = site.servsock().lines_with("trying again, the alerts wait");
         assert_eq!(told, times, "one line for each cut");
         site.stop();

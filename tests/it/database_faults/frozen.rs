@@ -1,6 +1,6 @@
 //! A PostgreSQL server that is there and says nothing: stopped, or stuck on a disk that hangs.
 
-use super::{BOTH_WAYS, begin, holds, is_over, site_in};
+use super::{BEFORE, BOTH_WAYS, DURING, begin, holds, is_over, is_told, site_in};
 use crate::postgres_server::Cluster;
 use crate::program::{children_of, signal_to};
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,10 @@ struct Frozen(Vec<u32>);
 impl Frozen {
     fn new(processes: Vec<u32>) -> Frozen {
         let frozen = Frozen(processes);
-        frozen.0.iter().for_each(|pid| signal_to(*pid, Signal::SIGSTOP));
+        frozen
+            .0
+            .iter()
+            .for_each(|pid| signal_to(*pid, Signal::SIGSTOP));
         frozen
     }
 }
@@ -28,18 +31,48 @@ impl Drop for Frozen {
     }
 }
 
+/// In the middle of a transaction, for then it has locks that nobody else gets.
 #[test]
 fn a_session_that_is_frozen_is_away_until_it_goes_on() {
     for waiting in BOTH_WAYS {
         let cluster = Cluster::start();
         let mut site = site_in(&cluster);
         begin(&mut site, waiting);
-        let session = site.database.number(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'servsock: sensor'",
+        let mut client = postgres::Client::connect(&site.database.url(), postgres::NoTls)
+            .expect("the server runs");
+        let mut lock = client.transaction().expect("a transaction");
+        lock.batch_execute("LOCK TABLE iphdr IN SHARE MODE")
+            .expect("the lock");
+        site.ids_sends_alerts(BEFORE + 1..=DURING);
+        site.database.reaches(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE application_name = 'servsock: sensor' AND wait_event_type = 'Lock'",
+            1,
         );
+        let session = site
+            .database
+            .number("SELECT pid FROM pg_stat_activity WHERE application_name = 'servsock: sensor'");
         let frozen = Frozen::new(vec![u32::try_from(session).expect("a process id")]);
-        holds(&mut site, waiting, CAUSE);
+        lock.rollback().expect("the end of the lock");
+        is_told(&mut site, waiting, CAUSE);
         drop(frozen);
+        is_over(&mut site, waiting);
+    }
+}
+
+/// Between two batches it has none, so the next session does its work.
+#[test]
+fn a_session_that_is_frozen_while_nothing_comes_is_done_without() {
+    for waiting in BOTH_WAYS {
+        let cluster = Cluster::start();
+        let mut site = site_in(&cluster);
+        begin(&mut site, waiting);
+        let session = site
+            .database
+            .number("SELECT pid FROM pg_stat_activity WHERE application_name = 'servsock: sensor'");
+        let _frozen = Frozen::new(vec![u32::try_from(session).expect("a process id")]);
+        site.ids_sends_alerts(BEFORE + 1..=DURING);
+        site.servsock().says(CAUSE);
         is_over(&mut site, waiting);
     }
 }

@@ -73,7 +73,10 @@ fn a_database_that_is_made_read_only_is_named_as_the_cause_not_the_session_that_
     for waiting in BOTH_WAYS {
         let mut site = Site::empty(Kind::Postgres);
         begin(&mut site, waiting);
-        alter(&site.database, "ALTER DATABASE {} SET default_transaction_read_only = on");
+        alter(
+            &site.database,
+            "ALTER DATABASE {} SET default_transaction_read_only = on",
+        );
         site.database.execute(END_SESSIONS);
         holds(&mut site, waiting, "[25006]; is this a standby server");
         alter(
@@ -92,7 +95,8 @@ fn a_server_without_a_connection_for_this_user() {
         alter(&site.database, "ALTER ROLE user_{} CONNECTION LIMIT 0");
         site.database.execute(END_SESSIONS);
         holds(&mut site, waiting, "too many connections for role");
-        site.servsock().says("[53300]; see to memory, disk and max_connections of the server");
+        site.servsock()
+            .says("[53300]; see to memory, disk and max_connections of the server");
         alter(&site.database, "ALTER ROLE user_{} CONNECTION LIMIT -1");
         is_over(&mut site, waiting);
     }
@@ -149,7 +153,10 @@ fn rights_that_are_missing_at_the_start() {
     let mut site = Site::empty(Kind::Postgres);
     begin_as_user(&mut site, Waiting::AtTheSensor);
     site.servsock().kill();
-    alter(&site.database, "REVOKE USAGE ON SCHEMA alerts_of_{} FROM user_{}");
+    alter(
+        &site.database,
+        "REVOKE USAGE ON SCHEMA alerts_of_{} FROM user_{}",
+    );
     let url = as_user(&site.database).url();
     let mut servsock = site.run("servsock", "refused", &["-p", "0", "--db", &url]);
     assert_eq!(servsock.exits().code(), Some(1));
@@ -161,7 +168,8 @@ fn a_server_whose_disk_is_full() {
     for waiting in BOTH_WAYS {
         let cluster = Cluster::start();
         let mut site = site_in(&cluster);
-        let Some(disk) = SmallDisk::new(&cluster.folder().join("small"), 16, cluster.folder()) else {
+        let Some(disk) = SmallDisk::new(&cluster.folder().join("small"), 16, cluster.folder())
+        else {
             return;
         };
         begin(&mut site, waiting);
@@ -169,7 +177,8 @@ fn a_server_whose_disk_is_full() {
         move_tables(&site.database, &place);
         let ballast = disk.is_filled();
         holds(&mut site, waiting, "No space left on device [53100]");
-        site.servsock().says("see to memory, disk and max_connections of the server");
+        site.servsock()
+            .says("see to memory, disk and max_connections of the server");
         drop(ballast);
         is_over(&mut site, waiting);
         drop(site);
@@ -179,9 +188,24 @@ fn a_server_whose_disk_is_full() {
 
 /// The tables and indexes of alerts move to a tablespace in this folder.
 fn move_tables(database: &Database, place: &Path) {
-    database.execute(&format!("CREATE TABLESPACE small LOCATION '{}'", place.display()));
-    for table in ["event", "iphdr", "tcphdr", "data", "flop_event", "event_pkey", "iphdr_pkey"] {
-        let kind = if table.ends_with("pkey") { "INDEX" } else { "TABLE" };
+    database.execute(&format!(
+        "CREATE TABLESPACE small LOCATION '{}'",
+        place.display()
+    ));
+    for table in [
+        "event",
+        "iphdr",
+        "tcphdr",
+        "data",
+        "flop_event",
+        "event_pkey",
+        "iphdr_pkey",
+    ] {
+        let kind = if table.ends_with("pkey") {
+            "INDEX"
+        } else {
+            "TABLE"
+        };
         database.execute(&format!("ALTER {kind} {table} SET TABLESPACE small"));
     }
 }

@@ -22,7 +22,11 @@ fn a_file_that_another_program_keeps_locked() {
         begin(&mut site, waiting);
         let lock = rusqlite::Connection::open(file(&site)).expect("the file is there");
         lock.execute_batch("BEGIN EXCLUSIVE").expect("the lock");
-        holds(&mut site, waiting, "another program has kept it locked for more than 10 s");
+        holds(
+            &mut site,
+            waiting,
+            "another program has kept it locked for more than 10 s",
+        );
         drop(lock);
         is_over(&mut site, waiting);
     }
@@ -38,7 +42,11 @@ fn a_disk_that_is_full() {
         site.database = Database::Sqlite(site.path("small").join("alerts.db"));
         begin(&mut site, waiting);
         let ballast = disk.is_filled();
-        holds(&mut site, waiting, "database or disk is full; is its file system full?");
+        holds(
+            &mut site,
+            waiting,
+            "database or disk is full; is its file system full?",
+        );
         drop(ballast);
         is_over(&mut site, waiting);
     }
@@ -63,25 +71,37 @@ impl Damage {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .expect("a checkpoint");
         drop(connection);
-        let file = File::options().read(true).write(true).open(file(site)).expect("the file");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(file(site))
+            .expect("the file");
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).expect("so many bytes");
-        file.write_all_at(&vec![0xff; length], offset).expect("so many bytes");
-        Damage { file, offset, bytes }
+        file.read_exact_at(&mut bytes, offset)
+            .expect("so many bytes");
+        file.write_all_at(&vec![0xff; length], offset)
+            .expect("so many bytes");
+        Damage {
+            file,
+            offset,
+            bytes,
+        }
     }
 
     /// The first page of this index or table.
     fn of(site: &Site, name: &str) -> Damage {
-        let page = site
-            .database
-            .number(&format!("SELECT rootpage FROM sqlite_master WHERE name = '{name}'"));
+        let page = site.database.number(&format!(
+            "SELECT rootpage FROM sqlite_master WHERE name = '{name}'"
+        ));
         let size = site.database.number("PRAGMA page_size");
         let offset = u64::try_from((page - 1) * size).expect("a small number");
         Damage::at(site, offset, 64)
     }
 
     fn is_mended(&self) {
-        self.file.write_all_at(&self.bytes, self.offset).expect("so many bytes");
+        self.file
+            .write_all_at(&self.bytes, self.offset)
+            .expect("so many bytes");
     }
 }
 
@@ -148,7 +168,8 @@ fn a_file_that_may_not_be_written() {
     fs::create_dir(&folder).expect("a folder");
     fs::copy(file(&site), folder.join("alerts.db")).expect("a copy");
     for (path, mode) in [(folder.join("alerts.db"), 0o400), (folder.clone(), 0o500)] {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .expect("a mode");
     }
     let db = format!("sqlite:{}", folder.join("alerts.db").display());
     let mut servsock = site.run_obeying_modes("refused", &["-p", "0", "--db", &db]);

@@ -22,14 +22,18 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => {}
             other => {
-                eprintln!("SKIPPED: a full disk needs a file system of its own, and root to mount it: {other:?}");
+                eprintln!(
+                    "SKIPPED: a full disk needs a file system of its own, and root to mount it: {other:?}"
+                );
                 return None;
             }
         }
         let owner = fs::metadata(like).expect("a folder");
         chown(path, Some(owner.uid()), Some(owner.gid())).expect("chown of a new folder");
         fs::set_permissions(path, Permissions::from_mode(0o700)).expect("chmod of a new folder");
-        Some(SmallDisk { path: path.to_owned() })
+        Some(SmallDisk {
+            path: path.to_owned(),
+        })
     }
 
     /// Takes all the room that is left, until the ballast is dropped.
