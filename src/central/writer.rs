@@ -284,7 +284,7 @@ impl Writer {
             match opened {
                 // With a batch at hand, only its COMMIT shows that the database takes alerts again.
                 Ok(stream) => {
-                    if last.is_none() {
+                    if last.is_none() && self.swapping.is_none() {
                         self.tell_back();
                     }
                     return Ok(stream);

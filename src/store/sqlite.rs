@@ -74,8 +74,8 @@ impl Sqlite {
             }
             Some(ErrorCode::NotADatabase) => "; it is damaged, or something else",
             Some(ErrorCode::DatabaseCorrupt) => {
-                "; the file is damaged: stop servsock, copy it, and put a backup or what `sqlite3 FILE .recover` saves in \
-                 its place"
+                "; the file is damaged: stop servsock, copy it, then put a backup in its place or what `sqlite3 FILE .dump` \
+                 can read of it (README.debug has the commands)"
             }
             Some(ErrorCode::DiskFull) => "; is its file system full?",
             Some(ErrorCode::SystemIoFailure) => {

@@ -1,7 +1,8 @@
 //! What the database refuses for its content, and what only looks like it.
 
-use super::{BEFORE, BOTH_WAYS, DURING, begin, holds, is_over, start_servsock};
+use super::{BEFORE, BOTH_WAYS, DURING, Waiting, begin, holds, is_over, site_in, start_servsock};
 use crate::database::{BOTH, Database, Kind};
+use crate::postgres_server::{Cluster, Stop};
 use crate::site::Site;
 
 /// `ip_src` of this serial number.
@@ -90,6 +91,24 @@ fn a_database_that_refuses_every_alert_is_away_and_none_becomes_a_loss() {
             }
         }
     }
+}
+
+/// What waits in a swap shows it, not that the stream can be opened.
+#[test]
+fn a_server_that_comes_back_and_refuses_every_alert_is_not_told_as_back() {
+    let mut cluster = Cluster::start();
+    let mut site = site_in(&cluster);
+    begin(&mut site, Waiting::InTheSwap);
+    refuses(&site.database, "NEW.ip_src > 0", false);
+    cluster.stop(Stop::Fast);
+    site.servsock().kill();
+    start_servsock(&mut site, Waiting::InTheSwap);
+    site.ids_sends_alerts(BEFORE + 1..=DURING);
+    site.servsock().says("alerts wait on disk");
+    cluster.start_again();
+    site.servsock().says("still away, after");
+    takes_all_again(&site.database);
+    is_over(&mut site, Waiting::InTheSwap);
 }
 
 /// Where nothing was stored before, one alert alone shows nothing: it waits for another one to be compared with.
