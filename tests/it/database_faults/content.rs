@@ -104,7 +104,7 @@ fn a_server_that_comes_back_and_refuses_every_alert_is_not_told_as_back() {
     site.servsock().kill();
     start_servsock(&mut site, Waiting::InTheSwap);
     site.ids_sends_alerts(BEFORE + 1..=DURING);
-    site.servsock().says("alerts wait on disk");
+    site.servsock().says("alerts wait on disk, in");
     cluster.start_again();
     site.servsock().says("still away, after");
     takes_all_again(&site.database);
