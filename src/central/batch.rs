@@ -22,6 +22,21 @@ pub(super) fn decode<'a>(chunks: &'a [Chunk], mut bad: impl FnMut(DecodeError)) 
     decoded.collect()
 }
 
+/// Some of the alerts, at most `most`, from all over the batch; encoded.
+pub(super) fn alerts(items: &[Item<'_>], most: usize) -> Vec<Vec<u8>> {
+    let is_alert = |item: &&Item<'_>| matches!(item, Item::Alert(_));
+    let step = (items.len() / most).max(1);
+    let some = items.iter().filter(is_alert).step_by(step).take(most);
+    let encoded = some.map(|item| {
+        let mut bytes = Vec::new();
+        if let Item::Alert(alert) = item {
+            item::put_alert(&mut bytes, alert);
+        }
+        bytes
+    });
+    encoded.collect()
+}
+
 /// A loss of one alert, now.
 pub(super) fn lost(reason: &str) -> Item<'static> {
     let now_us = now_us();

@@ -11,8 +11,10 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod away;
 mod batch;
 mod beat;
+mod comparing;
 mod control;
 mod dropper;
 mod handle;

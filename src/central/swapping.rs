@@ -365,7 +365,7 @@ impl Writer {
     /// What is in the buffer by now, so that the sensor is acknowledged while the swap is emptied.
     fn swap_arrivals(&mut self, stream: &mut OpenStream) {
         while self.put_pending(stream) {
-            let Taken::Chunk(chunk) = self.ends.outlet.take() else {
+            let Taken::Chunk(chunk) = self.take() else {
                 return;
             };
             self.hold(stream.last_seq, vec![chunk]);

@@ -2,16 +2,21 @@
 //!
 //! A database that is away, for whatever reason, is tried again until it is back; a batch that fails for its content
 //! is halved until the bad alert is alone. Only after COMMIT the receiver hears of it, and acknowledges.
+//!
+//! An alert becomes a loss for its content only while the database takes another one (`comparing`): a trigger that is
+//! broken, or a column that nobody fills, refuses all of them, with the same words.
 
 #![forbid(unsafe_code)]
 
 use super::alarm::Alarm;
+use super::away::Away;
 use super::batch::{self, Count};
+use super::comparing::Comparing;
 use super::dropper::Overflow;
 use super::settings::Settings;
 use super::swap::Place;
 use super::swapping::Swapping;
-use crate::alert::SensorName;
+use crate::alert::{Alert, SensorName};
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
 use crate::net;
@@ -19,7 +24,7 @@ use crate::options::Drops;
 use crate::store::{self, Batch, OpenStream, Store, StoreError, Url};
 use crate::wake::Waker;
 use crate::wire::frame::Hello;
-use crate::wire::{Gap, Item, StreamId};
+use crate::wire::{Item, StreamId};
 use crossbeam_channel::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -105,7 +110,8 @@ pub(super) struct Writer {
     pub(super) alarm: Alarm,
     /// Where dropped alerts go, if it is somewhere.
     drops: Option<Drops>,
-    away_since: Option<Instant>,
+    away: Option<Away>,
+    pub(super) comparing: Comparing,
     bad: Limiter,
 }
 
@@ -128,7 +134,8 @@ impl Writer {
             ends,
             alarm: Alarm::new(hello.sensor.clone()),
             drops: None,
-            away_since: None,
+            away: None,
+            comparing: Comparing::default(),
             bad: Limiter::default(),
             place: storage.swap.clone(),
             unsure: None,
@@ -210,7 +217,7 @@ impl Writer {
             if chunks.is_empty() {
                 self.try_database(stream)?;
             }
-            match self.ends.outlet.take() {
+            match self.take() {
                 Taken::Chunk(chunk) => {
                     items += chunk.len();
                     bytes += chunk.bytes().len();
@@ -277,7 +284,7 @@ impl Writer {
             match opened {
                 // With a batch at hand, only its COMMIT shows that the database takes alerts again.
                 Ok(stream) => {
-                    if last.is_none() {
+                    if last.is_none() && self.swapping.is_none() {
                         self.tell_back();
                     }
                     return Ok(stream);
@@ -323,25 +330,33 @@ impl Writer {
 
     /// `began` is when the first try was made that failed: a locked database takes its time to say so.
     pub(super) fn tell_away(&mut self, text: &str, began: Instant) {
-        if self.away_since.is_none() {
-            self.away_since = Some(began);
-            crate::warning!(
-                "sensor \"{}\": {text}; trying again, the alerts wait",
-                self.sensor.name
-            );
-            self.tell(match self.place {
-                Some(_) => Event::AwayWithSwap,
-                None => Event::Away,
-            });
+        if let Some(away) = &mut self.away {
+            if away.is_told(text, Instant::now()) {
+                crate::warning!(
+                    "sensor \"{}\": the database is still away, after {} s: {text}",
+                    self.sensor.name,
+                    away.lasts().as_secs()
+                );
+            }
+            return;
         }
+        self.away = Some(Away::new(text, began));
+        crate::warning!(
+            "sensor \"{}\": {text}; trying again, the alerts wait",
+            self.sensor.name
+        );
+        self.tell(match self.place {
+            Some(_) => Event::AwayWithSwap,
+            None => Event::Away,
+        });
     }
 
     pub(super) fn tell_back(&mut self) {
-        if let Some(since) = self.away_since.take() {
+        if let Some(away) = self.away.take() {
             crate::notice!(
                 "sensor \"{}\": the database takes alerts again, after {} s",
                 self.sensor.name,
-                since.elapsed().as_secs()
+                away.lasts().as_secs()
             );
             self.tell(Event::Back);
         }
@@ -354,6 +369,7 @@ impl Writer {
         let last_seq = batch.last_seq();
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
+        let mut takes_another = false;
         loop {
             match self.store.write(stream, &batch) {
                 Ok(stored) => {
@@ -370,19 +386,26 @@ impl Writer {
                     self.tell_back();
                     self.tell_committed(last_seq, stored.first_cid, stored.last_cid, items);
                     self.alarm.tell(stream.sid, Some(stored.first_cid), items);
+                    self.comparing.stored(items);
                     return Ok(());
                 }
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),
-                // A loss or a gap is all ours: if that is refused, it is for something in the database.
-                Err(StoreError::Content(text))
-                    if !matches!(items, [Item::Loss(_) | Item::Gap(_)]) =>
-                {
-                    return self.halve(stream, items, &text);
-                }
-                Err(StoreError::Away(text) | StoreError::Content(text)) => {
-                    self.tell_away(&text, began)
-                }
+                Err(StoreError::Content(text)) => match items {
+                    [Item::Alert(bad)] if takes_another => {
+                        return self.record_refused(stream, bad, &text);
+                    }
+                    [Item::Alert(_)] if self.takes_another(stream)? => {
+                        // Again: it may take all by now.
+                        takes_another = true;
+                        continue;
+                    }
+                    // A loss or a gap is all ours: if that is refused, it is for something in the database.
+                    [_] => self.tell_away(&text, began),
+                    _ => return self.halve(stream, items),
+                },
+                Err(StoreError::Away(text)) => self.tell_away(&text, began),
             }
+            takes_another = false;
             self.unsure = Some(after_seq);
             self.mind_swap()?;
             self.back_off(&mut retry)?;
@@ -403,27 +426,33 @@ impl Writer {
         }
     }
 
-    fn halve(
-        &mut self,
-        stream: &mut OpenStream,
-        items: &[Item<'_>],
-        why: &str,
-    ) -> Result<(), Halt> {
-        if let [bad] = items {
-            self.tell_bad(&format!(
-                "({}) is refused by the database: {why}",
-                name(bad)
-            ));
-            let reason = format!("refused by the database: {why}");
-            self.store_batch(stream, &[batch::lost(&reason)])?;
-            if let (Item::Alert(alert), Some(to)) = (bad, &self.drops) {
-                self.ends.overflow.put_alert(to, &reason, alert);
-            }
-            return Ok(());
-        }
+    fn halve(&mut self, stream: &mut OpenStream, items: &[Item<'_>]) -> Result<(), Halt> {
+        self.comparing.refused(items);
         let (front, back) = items.split_at(items.len() / 2);
         self.store_batch(stream, front)?;
         self.store_batch(stream, back)
+    }
+
+    /// An alert that the database refuses while it takes others.
+    fn record_refused(
+        &mut self,
+        stream: &mut OpenStream,
+        bad: &Alert<'_>,
+        why: &str,
+    ) -> Result<(), Halt> {
+        self.tell_bad(&format!(
+            "({}:{}:{} \"{}\") is refused by the database: {why}",
+            bad.gid,
+            bad.sid,
+            bad.rev,
+            bad.message_text()
+        ));
+        let reason = format!("refused by the database: {why}");
+        self.store_batch(stream, &[batch::lost(&reason)])?;
+        if let Some(to) = &self.drops {
+            self.ends.overflow.put_alert(to, &reason, bad);
+        }
+        Ok(())
     }
 
     fn tell_bad(&mut self, what: &str) {
@@ -454,21 +483,4 @@ impl Writer {
 /// The pause after this one.
 pub(super) fn longer(pause: Duration) -> Duration {
     (pause * 2).min(RETRY_LONGEST)
-}
-
-fn name(item: &Item<'_>) -> String {
-    match item {
-        Item::Alert(alert) => {
-            format!(
-                "{}:{}:{} \"{}\"",
-                alert.gid,
-                alert.sid,
-                alert.rev,
-                alert.message_text()
-            )
-        }
-        Item::Loss(loss) | Item::Gap(Gap { loss, .. }) => {
-            format!("a record of {} losses", loss.count)
-        }
-    }
 }

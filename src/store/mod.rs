@@ -126,6 +126,21 @@ pub trait Store: Send {
     /// See `StoreError`; after `StoreError::Away` the caller opens the stream again to learn whether the
     /// transaction was committed.
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError>;
+
+    /// Whether the item would be stored as the next one of the stream: it is written, its constraints are checked, and
+    /// the transaction is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As `write`.
+    fn try_out(&mut self, stream: &OpenStream, item: &Item<'_>) -> Result<(), StoreError>;
+}
+
+/// How the transaction of a batch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Commit,
+    RollBack,
 }
 
 /// A stream that this worker may write to.
@@ -157,6 +172,16 @@ pub struct Stored {
     pub first_cid: i64,
     /// Last cid given.
     pub last_cid: i64,
+}
+
+impl<'a> Batch<'a> {
+    /// One item, behind all that is durable.
+    fn next(stream: &OpenStream, item: &'a Item<'a>) -> Self {
+        Batch {
+            after_seq: stream.last_seq,
+            items: std::slice::from_ref(item),
+        }
+    }
 }
 
 impl Batch<'_> {

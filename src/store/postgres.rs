@@ -7,24 +7,27 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod client;
 mod connect;
 mod copy;
 pub(super) mod probe;
+mod sqlstate;
 
 use super::references::{LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::url::Server;
 use super::{
-    Batch, CheckError, EncodingNotice, Given, Memory, OpenStream, Opened, Opening, Settings, Store,
-    StoreError, Stored, encoding_of, gap_reason, rows_of,
+    Batch, CheckError, EncodingNotice, End, Given, Memory, OpenStream, Opened, Opening, Settings,
+    Store, StoreError, Stored, encoding_of, gap_reason, rows_of,
 };
 use crate::alert::SensorName;
-use ::postgres::{Client, Error, GenericClient, Statement, Transaction};
+use crate::wire::Item;
 use catalogue::{Catalogue, Kind, Unfit};
+use client::{Client, Error, Transaction};
 use connect::{Connector, NoConnection};
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
+use tokio_postgres::Statement;
 
 /// Held while a row in `signature` or `sig_class` is made ("flop", "sign").
 const SIGNATURE_LOCK: i64 = 0x666c_6f70_7369_676e;
@@ -125,8 +128,8 @@ impl Postgres {
                 "cannot connect to {}: no answer within 10 s; is it a PostgreSQL server, and is it well?",
                 self.server
             )),
-            NoConnection::Thread(error) => {
-                CheckError::Away(format!("cannot start a thread to connect to {}: {error}", self.server))
+            NoConnection::Runtime(error) => {
+                CheckError::Away(format!("cannot begin to connect to {}: {error}", self.server))
             }
         })?;
         self.session = Some(
@@ -142,17 +145,19 @@ impl Postgres {
 
     fn check_error(&self, what: &str, error: &Error) -> CheckError {
         let text = self.text(what, error);
-        let code = error.code().map_or("", |code| code.code());
-        // No such user, database or permission; tables that are not what their names say; a time zone that the server
-        // does not know; an incomplete address.
-        let is_final = ["28", "3D", "42"].contains(&code.get(..2).unwrap_or_default())
-            || code == UNKNOWN_TIME_ZONE
-            || (code.is_empty() && error.to_string().starts_with("invalid configuration"));
+        let is_final = match error.as_db_error() {
+            Some(error) => sqlstate::is_final(error.code().code()),
+            None => error.to_string().starts_with("invalid configuration"),
+        };
         if is_final {
             CheckError::Final(text)
         } else {
             CheckError::Away(text)
         }
+    }
+
+    fn is_not_connected(&self) -> StoreError {
+        StoreError::Away(format!("{} is not connected", self.server))
     }
 
     /// What went wrong, for the one on call.
@@ -174,7 +179,7 @@ impl Postgres {
                     .session
                     .as_ref()
                     .is_none_or(|session| session.client.is_closed());
-                if is_content(&error) && !lost {
+                if sqlstate::is_content(&error) && !lost {
                     StoreError::Content(text)
                 } else {
                     StoreError::Away(text)
@@ -210,30 +215,25 @@ impl Store for Postgres {
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
         let Some(session) = &mut self.session else {
-            return Err(StoreError::Away(format!(
-                "{} is not connected",
-                self.server
-            )));
+            return Err(self.is_not_connected());
         };
-        let written = session.write(&self.settings, &mut self.memory, stream, batch);
+        let written = session.write(&self.settings, &mut self.memory, stream, batch, End::Commit);
         self.sorted(
             &format!("store a batch of {} in", batch.items.len()),
             written,
         )
     }
-}
 
-/// A data exception, a broken constraint, or more than a program limit allows. A key that is there already is not the
-/// alert's fault: somebody else gives cids to this sensor, and the stream, opened again, goes on behind them.
-fn is_content(error: &Error) -> bool {
-    error.code().is_some_and(|state| {
-        let class = state.code().get(..2).unwrap_or_default();
-        matches!(class, "22" | "23" | "54") && state.code() != "23505"
-    })
+    fn try_out(&mut self, stream: &OpenStream, item: &Item<'_>) -> Result<(), StoreError> {
+        let Some(session) = &mut self.session else {
+            return Err(self.is_not_connected());
+        };
+        let batch = Batch::next(stream, item);
+        let (settings, memory) = (&self.settings, &mut self.memory);
+        let tried = session.write(settings, memory, stream, &batch, End::RollBack);
+        self.sorted("try an alert out in", tried).map(|_| ())
+    }
 }
-
-/// Or another value that a function does not take; but no alert is in a view's definition.
-const UNKNOWN_TIME_ZONE: &str = "22023";
 
 /// Longer answers are cut: a detail may repeat a whole row.
 const ANSWER_CHARS_MAX: usize = 400;
@@ -241,8 +241,7 @@ const ANSWER_CHARS_MAX: usize = 400;
 /// The server's words, and what to do about them. What came from outside is escaped.
 fn answer(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        return format!("{error}{}", cause.unwrap_or_default());
+        return error.to_string();
     };
     let said = match db.detail() {
         Some(detail) => format!("{} ({detail})", db.message()),
@@ -257,19 +256,7 @@ fn answer(error: &Error) -> String {
         }
     }
     let code = db.code().code();
-    let hint = match code.get(..2).unwrap_or_default() {
-        "28" => "; check user and password, and pg_hba.conf on the server",
-        "3D" => "; create the database with createdb",
-        "53" => "; see to memory, disk and max_connections of the server",
-        _ => match code {
-            "42501" => "; grant this user what it needs, or let the owner make the tables once",
-            "25006" => "; is this a standby server?",
-            UNKNOWN_TIME_ZONE => "; the server's table pg_timezone_names has those it knows",
-            "55P03" => "; another session has kept a lock for more than 5 s",
-            "23505" => "; another program writes for this sensor",
-            _ => "",
-        },
-    };
+    let hint = sqlstate::hint(db);
     format!("{text} [{code}]{hint}")
 }
 
@@ -299,11 +286,12 @@ impl Session {
         memory: &mut Memory,
         stream: &OpenStream,
         batch: &Batch<'_>,
+        end: End,
     ) -> Result<Stored, Failure> {
         let signatures = self.signature_ids(&mut memory.signatures, settings, batch)?;
         let alerts = clamp(signatures.len() as u64);
-        let mut transaction = self.client.transaction()?;
-        advance_stream(&mut transaction, &self.advance_stream, stream, batch)?;
+        let transaction = self.client.transaction()?;
+        advance_stream(&transaction, &self.advance_stream, stream, batch)?;
         let sensor = transaction.query_one(&self.take_cids, &[&stream.sid, &alerts])?;
         let stored = Stored::up_to(sensor.get(0), alerts);
         let given = Given {
@@ -311,7 +299,7 @@ impl Session {
             encoding: encoding_of(stream.sid, sensor.get(1)).map_err(Failure::Store)?,
             signatures,
             references: match settings.reference {
-                true => resolve(&mut transaction, memory, stream, batch, stored.first_cid)?,
+                true => resolve(&transaction, memory, stream, batch, stored.first_cid)?,
                 false => Resolved::default(),
             },
         };
@@ -319,16 +307,15 @@ impl Session {
         for table in Table::ALL {
             let kinds = &self.kinds[table as usize];
             let copy = &mut self.copies[table as usize];
-            copy_rows(
-                &mut transaction,
-                table,
-                kinds,
-                copy,
-                &rows,
-                &mut self.buffer,
-            )?;
+            copy_rows(&transaction, table, kinds, copy, &rows, &mut self.buffer)?;
         }
-        mark_begun(&mut transaction, stream, &given.references)?;
+        mark_begun(&transaction, stream, &given.references)?;
+        if end == End::RollBack {
+            // What would be checked at COMMIT.
+            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+            transaction.rollback()?;
+            return Ok(stored);
+        }
         transaction.commit()?;
         memory.references.remember(given.references);
         Ok(stored)
@@ -396,7 +383,7 @@ impl Session {
             if found.contains_key(signature) {
                 continue;
             }
-            match find_signature(&mut self.client, &self.find_signature, signature)? {
+            match find_signature(&self.client, &self.find_signature, signature)? {
                 Some(id) => {
                     found.insert(signature.clone(), id);
                 }
@@ -406,13 +393,13 @@ impl Session {
         if unknown.is_empty() {
             return Ok(found);
         }
-        let mut transaction = self.client.transaction()?;
+        let transaction = self.client.transaction()?;
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SIGNATURE_LOCK])?;
         for signature in unknown {
-            let known = find_signature(&mut transaction, &self.find_signature, signature)?;
+            let known = find_signature(&transaction, &self.find_signature, signature)?;
             let id = match known {
                 Some(id) => id,
-                None => make_signature(&mut transaction, signature)?,
+                None => make_signature(&transaction, signature)?,
             };
             found.insert(signature.clone(), id);
         }
@@ -423,7 +410,7 @@ impl Session {
 
 /// Moves `last_seq` on, if this worker is still the one which may.
 fn advance_stream(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     statement: &Statement,
     stream: &OpenStream,
     batch: &Batch<'_>,
@@ -446,7 +433,7 @@ fn advance_stream(
 
 /// Finds out which alerts those of the batch refer to.
 fn resolve(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     memory: &Memory,
     stream: &OpenStream,
     batch: &Batch<'_>,
@@ -466,7 +453,7 @@ fn resolve(
 }
 
 fn mark_begun(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     stream: &OpenStream,
     resolved: &Resolved,
 ) -> Result<(), Error> {
@@ -478,7 +465,7 @@ fn mark_begun(
 }
 
 fn copy_rows(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     table: Table,
     kinds: &[Kind],
     copy: &mut Option<Statement>,
@@ -493,19 +480,11 @@ fn copy_rows(
         Some(statement) => statement,
         None => copy.insert(transaction.prepare(&copy::statement(table, &rows.columns(table)))?),
     };
-    let mut writer = transaction.copy_in(statement)?;
-    // The connection's own errors come out of `finish`, with the server's reason.
-    let sent = writer.write_all(buffer);
-    writer.finish()?;
-    sent.map_err(|error| {
-        Failure::Store(StoreError::Away(format!(
-            "the connection broke in COPY: {error}"
-        )))
-    })
+    Ok(transaction.copy(statement, buffer)?)
 }
 
 fn find_signature(
-    client: &mut impl GenericClient,
+    client: &Client,
     statement: &Statement,
     wanted: &Signature<'_>,
 ) -> Result<Option<i64>, Error> {
@@ -523,7 +502,7 @@ fn find_signature(
     Ok(row.map(|row| row.get(0)))
 }
 
-fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> Result<i64, Error> {
+fn make_signature(transaction: &Transaction<'_>, wanted: &Signature<'_>) -> Result<i64, Error> {
     let class = if wanted.class.is_empty() {
         0
     } else {
@@ -543,7 +522,7 @@ fn make_signature(transaction: &mut Transaction<'_>, wanted: &Signature<'_>) -> 
     Ok(row.get(0))
 }
 
-fn class_row(transaction: &mut Transaction<'_>, name: &str) -> Result<i64, Error> {
+fn class_row(transaction: &Transaction<'_>, name: &str) -> Result<i64, Error> {
     let found: Option<i64> = transaction
         .query_one(
             "SELECT min(sig_class_id)::int8 FROM sig_class WHERE sig_class_name = $1::text",
@@ -571,8 +550,8 @@ fn open_stream(
         "SELECT set_config('application_name', $1, false)",
         &[&program],
     )?;
-    let mut transaction = client.transaction()?;
-    let sid = sensor_row(&mut transaction, opening, settings)?;
+    let transaction = client.transaction()?;
+    let sid = sensor_row(&transaction, opening, settings)?;
     let (name, forgotten) = (opening.stream.to_string(), clamp(opening.forgotten));
     let known = transaction.query_opt(
         "SELECT last_seq, epoch FROM flop_stream WHERE sid = $1::int8 AND stream = $2 FOR UPDATE",
@@ -600,8 +579,8 @@ fn open_stream(
          RETURNING epoch, last_seq",
         &[&sid, &name, &forgotten],
     )?;
-    move_last_cid(&mut transaction, sid)?;
-    let encoding = settle_encoding(&mut transaction, sid, settings)?;
+    move_last_cid(&transaction, sid)?;
+    let encoding = settle_encoding(&transaction, sid, settings)?;
     transaction.commit()?;
     let last_seq = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
     Ok(Opened {
@@ -619,7 +598,7 @@ fn open_stream(
 /// Finds or makes the sensor's row. The one that has the stream already is the first choice, whatever the settings say
 /// by now: in another one the stream would be unknown, and an alert could be stored twice.
 fn sensor_row(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     opening: &Opening<'_>,
     settings: &Settings,
 ) -> Result<i64, Error> {
@@ -636,7 +615,7 @@ fn sensor_row(
 /// A sensor without alerts takes the encoding of the settings; with alerts it keeps its own. Called with the row locked
 /// and `last_cid` behind all cids.
 fn settle_encoding(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     sid: i64,
     settings: &Settings,
 ) -> Result<i64, Error> {
@@ -649,7 +628,7 @@ fn settle_encoding(
 }
 
 /// Locks the sensor's row, and moves its `last_cid` behind all cids that are in use.
-fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Error> {
+fn move_last_cid(transaction: &Transaction<'_>, sid: i64) -> Result<(), Error> {
     // First the lock, then the look: what another worker has stored until then is seen.
     transaction.execute(
         "SELECT FROM sensor WHERE sid = $1::int8 FOR UPDATE",
@@ -675,7 +654,7 @@ fn move_last_cid(transaction: &mut Transaction<'_>, sid: i64) -> Result<(), Erro
 }
 
 fn find_sensor(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     opening: &Opening<'_>,
     settings: &Settings,
 ) -> Result<Option<i64>, Error> {
@@ -695,7 +674,7 @@ fn find_sensor(
 }
 
 fn make_sensor(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     sensor: &SensorName,
     settings: &Settings,
 ) -> Result<i64, Error> {

@@ -11,11 +11,12 @@ use super::references::{Event, LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Table, Value, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
-    Batch, CheckError, EncodingNotice, Given, Memory, OpenStream, Opened, Opening, Settings, Store,
-    StoreError, Stored, encoding_of, gap_reason, rows_of,
+    Batch, CheckError, EncodingNotice, End, Given, Memory, OpenStream, Opened, Opening, Settings,
+    Store, StoreError, Stored, encoding_of, gap_reason, rows_of,
 };
 use crate::calendar::{iso8601, iso8601_at};
 use crate::clock::now_us;
+use crate::wire::Item;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -71,8 +72,15 @@ impl Sqlite {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                 "; may this user write the file and its folder?"
             }
-            Some(ErrorCode::NotADatabase) => "; the file is something else",
+            Some(ErrorCode::NotADatabase) => "; it is damaged, or something else",
+            Some(ErrorCode::DatabaseCorrupt) => {
+                "; the file is damaged: stop servsock, copy it, then put a backup in its place or what `sqlite3 FILE .dump` \
+                 can read of it (README.debug has the commands)"
+            }
             Some(ErrorCode::DiskFull) => "; is its file system full?",
+            Some(ErrorCode::SystemIoFailure) => {
+                "; is its file system full, or its disk failing? the kernel's log may tell"
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 "; another program has kept it locked for more than 10 s"
             }
@@ -134,7 +142,12 @@ impl Sqlite {
         Err(error)
     }
 
-    fn try_write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, Failure> {
+    fn try_write(
+        &mut self,
+        stream: &OpenStream,
+        batch: &Batch<'_>,
+        end: End,
+    ) -> Result<Stored, Failure> {
         let connection = live(&mut self.open, &self.path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let writing = Writing {
@@ -144,7 +157,7 @@ impl Sqlite {
             stream,
             batch,
         };
-        writing.store(&mut self.memory)
+        writing.store(&mut self.memory, end)
     }
 }
 
@@ -165,11 +178,16 @@ impl Store for Sqlite {
     }
 
     fn write(&mut self, stream: &OpenStream, batch: &Batch<'_>) -> Result<Stored, StoreError> {
-        let written = self.try_write(stream, batch);
+        let written = self.try_write(stream, batch, End::Commit);
         self.sorted(
             &format!("store a batch of {} in", batch.items.len()),
             written,
         )
+    }
+
+    fn try_out(&mut self, stream: &OpenStream, item: &Item<'_>) -> Result<(), StoreError> {
+        let tried = self.try_write(stream, &Batch::next(stream, item), End::RollBack);
+        self.sorted("try an alert out in", tried).map(|_| ())
     }
 }
 
@@ -375,7 +393,7 @@ struct Writing<'w> {
 }
 
 impl Writing<'_> {
-    fn store(self, memory: &mut Memory) -> Result<Stored, Failure> {
+    fn store(self, memory: &mut Memory, end: End) -> Result<Stored, Failure> {
         if !self.settings.trust {
             // The answers are microseconds away.
             memory.signatures.clear();
@@ -402,6 +420,10 @@ impl Writing<'_> {
         };
         self.insert_rows(&given)?;
         self.mark_begun(&given.references)?;
+        if end == End::RollBack {
+            self.transaction.rollback()?;
+            return Ok(stored);
+        }
         self.transaction.commit()?;
         for (signature, id) in added {
             memory.signatures.put(signature, id);

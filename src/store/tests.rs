@@ -166,6 +166,7 @@ in_both! {
     losses_are_stored_with_their_number
     two_streams_of_one_sensor_share_its_cids_without_gap
     a_content_error_stores_nothing_and_the_next_batch_goes_on_without_gap
+    what_is_tried_out_is_judged_and_not_stored
     a_signature_is_found_again_by_a_second_worker
     a_class_name_is_part_of_a_signature
     workers_that_start_at_once_make_one_schema_and_fifty_signatures
@@ -908,6 +909,36 @@ fn a_content_error_stores_nothing_and_the_next_batch_goes_on_without_gap(site: &
         site.row("SELECT count(*) FROM alerts WHERE sig_sid IS NOT NULL"),
         "2"
     );
+}
+
+fn what_is_tried_out_is_judged_and_not_stored(site: &Site) {
+    let mut store = site.store();
+    let stream = store.open_stream(&sensor(), STREAM, 0).unwrap();
+    site.execute(match site.is_sqlite() {
+        true => {
+            "CREATE TRIGGER no BEFORE INSERT ON tcphdr WHEN NEW.tcp_sport = 666
+             BEGIN SELECT RAISE(ABORT, 'no'); END"
+        }
+        // As late as can be: at COMMIT.
+        false => {
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+             CREATE CONSTRAINT TRIGGER no AFTER INSERT ON tcphdr DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW WHEN (NEW.tcp_sport = 666) EXECUTE FUNCTION no()"
+        }
+    });
+    let from = |port| {
+        Item::Alert(Alert {
+            flow: flow(SRC, DST, 6, ports(port, 1)),
+            ..alert()
+        })
+    };
+    let refused = store.try_out(&stream, &from(666)).unwrap_err();
+    assert!(matches!(refused, StoreError::Content(_)), "{refused:?}");
+    store.try_out(&stream, &from(667)).unwrap();
+    assert_eq!(site.row("SELECT count(*) FROM alerts"), "0");
+    assert_eq!(site.row("SELECT last_seq FROM flop_stream"), "0");
+    let stored = write(&mut *store, &stream, 0, &[from(667)]).unwrap();
+    assert_eq!(stored.first_cid, 1);
 }
 
 fn a_signature_is_found_again_by_a_second_worker(site: &Site) {

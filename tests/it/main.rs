@@ -18,6 +18,7 @@ mod commands;
 mod control;
 mod daemon;
 mod database;
+mod database_faults;
 mod drops;
 mod ledger;
 mod listener;

@@ -159,10 +159,7 @@ impl Program {
 
     /// The processes that it started: servsock's workers.
     pub(crate) fn children(&self) -> Vec<u32> {
-        let processes = fs::read_dir("/proc").expect("/proc").flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| parent(*pid) == Some(self.pid()))
-            .collect()
+        children_of(self.pid())
     }
 }
 
@@ -175,6 +172,14 @@ impl Drop for Program {
             let _ = kill(process(pid), Signal::SIGKILL);
         }
     }
+}
+
+/// The processes that a process has started.
+pub(crate) fn children_of(parent_pid: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| parent(*pid) == Some(parent_pid))
+        .collect()
 }
 
 /// Sends a signal to a process that is there.

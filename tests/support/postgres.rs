@@ -158,6 +158,20 @@ impl Cluster {
         guardian.wait().expect("the guardian ends");
     }
 
+    /// Where the server's files are.
+    #[allow(dead_code, reason = "not every test binary looks there")]
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The server's main process, as its PID file says.
+    #[allow(dead_code, reason = "not every test binary stops a server's processes")]
+    pub fn pid(&self) -> u32 {
+        let file = fs::read_to_string(self.dir.join("data/postmaster.pid")).expect("it runs");
+        let pid = file.lines().next().and_then(|line| line.parse().ok());
+        pid.expect("a number in the first line")
+    }
+
     /// The address of a database in this server.
     pub fn url(&self, database: &str) -> String {
         format!(

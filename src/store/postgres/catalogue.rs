@@ -8,9 +8,9 @@
 use super::super::rows::Table;
 use super::super::signatures::Limits;
 use super::super::{Settings, extensions, parts};
-use ::postgres::error::SqlState;
-use ::postgres::{Error, GenericClient};
+use super::client::{Client, Error};
 use std::collections::HashMap;
+use tokio_postgres::error::SqlState;
 
 const SCHEMA: &str = include_str!("../schema/postgres.sql");
 const VIEW: &str = include_str!("../schema/alerts_postgres.sql");
@@ -59,26 +59,23 @@ impl From<Error> for Unfit {
 
 impl<'s> Catalogue<'s> {
     /// Reads the catalogue; makes what is missing first, under a lock.
-    pub(super) fn complete(
-        client: &mut ::postgres::Client,
-        settings: &'s Settings,
-    ) -> Result<Self, Unfit> {
+    pub(super) fn complete(client: &mut Client, settings: &'s Settings) -> Result<Self, Unfit> {
         let found = Catalogue::read(client, settings)?;
         if found.lacks_nothing() && found.is_marked(client)? && found.view_is_current(client)? {
             return Ok(found);
         }
-        let mut transaction = client.transaction()?;
+        let transaction = client.transaction()?;
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
-        let found = Catalogue::read(&mut transaction, settings)?;
-        found.create_tables(&mut transaction)?;
-        let found = Catalogue::read(&mut transaction, settings)?;
-        found.add_columns(&mut transaction)?;
-        let found = Catalogue::read(&mut transaction, settings)?;
+        let found = Catalogue::read(&transaction, settings)?;
+        found.create_tables(&transaction)?;
+        let found = Catalogue::read(&transaction, settings)?;
+        found.add_columns(&transaction)?;
+        let found = Catalogue::read(&transaction, settings)?;
         // The view would fail on a column of a strange type, with a less helpful text.
         Table::ALL
             .iter()
             .try_for_each(|table| found.kinds(*table).map(drop))?;
-        found.create_view(&mut transaction)?;
+        found.create_view(&transaction)?;
         transaction.commit()?;
         Ok(found)
     }
@@ -103,7 +100,7 @@ impl<'s> Catalogue<'s> {
         }
     }
 
-    fn read(client: &mut impl GenericClient, settings: &'s Settings) -> Result<Self, Error> {
+    fn read(client: &Client, settings: &'s Settings) -> Result<Self, Error> {
         let names: Vec<&str> = parts(SCHEMA).map(|(table, _)| table).collect();
         let rows = client.query(
             "SELECT c.relname::text, a.attname::text, t.typname::text, a.atttypmod
@@ -149,7 +146,7 @@ impl<'s> Catalogue<'s> {
             .filter(|column| self.column(column.table, column.name).is_none())
     }
 
-    fn is_marked(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
+    fn is_marked(&self, client: &Client) -> Result<bool, Error> {
         for mark in extensions::marks(self.settings) {
             let unmarked: i64 = client
                 .query_one(&extensions::count_unmarked(mark), &[])?
@@ -198,7 +195,7 @@ impl<'s> Catalogue<'s> {
         }
     }
 
-    fn create_tables(&self, client: &mut impl GenericClient) -> Result<(), Error> {
+    fn create_tables(&self, client: &Client) -> Result<(), Error> {
         for (table, sql) in parts(SCHEMA).filter(|(table, _)| !self.has(table)) {
             client.batch_execute(sql)?;
             match table {
@@ -210,7 +207,7 @@ impl<'s> Catalogue<'s> {
         Ok(())
     }
 
-    fn add_columns(&self, client: &mut impl GenericClient) -> Result<(), Error> {
+    fn add_columns(&self, client: &Client) -> Result<(), Error> {
         for column in self.missing_columns() {
             client.batch_execute(&column.add())?;
             if column.name == "data_header" {
@@ -223,12 +220,12 @@ impl<'s> Catalogue<'s> {
         Ok(())
     }
 
-    fn view_is_current(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
+    fn view_is_current(&self, client: &Client) -> Result<bool, Error> {
         let comment = relation_alerts(client)?.map(|(_, comment)| comment);
         Ok(comment.as_deref() == Some(&self.view_comment()))
     }
 
-    fn create_view(&self, client: &mut impl GenericClient) -> Result<(), Unfit> {
+    fn create_view(&self, client: &Client) -> Result<(), Unfit> {
         if self.view_is_current(client)? {
             return Ok(());
         }
@@ -286,22 +283,29 @@ const VIEW_COMMENT: &str = "flop: one readable row per alert";
 
 /// Makes the newest alerts be found by an index in a column without time zone, too, as they are in one with. Takes its
 /// time in a large table, once for each zone. Who may not make it does without.
-fn index_instants(client: &mut impl GenericClient, instant: &str) -> Result<(), Error> {
-    let mut attempt = client.transaction()?;
-    let made = attempt.batch_execute(&format!(
+fn index_instants(client: &Client, instant: &str) -> Result<(), Error> {
+    client.batch_execute("SAVEPOINT instants")?;
+    let made = client.batch_execute_slowly(&format!(
         "SET LOCAL statement_timeout = 0;
          DROP INDEX IF EXISTS flop_instant_idx;
          CREATE INDEX flop_instant_idx ON event ({instant})"
     ));
     match made {
-        Ok(()) => attempt.commit(),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => attempt.rollback(),
+        Ok(()) => client.batch_execute("RELEASE SAVEPOINT instants"),
+        Err(error) if is_not_allowed(&error) => {
+            client.batch_execute("ROLLBACK TO SAVEPOINT instants")
+        }
         Err(error) => Err(error),
     }
 }
 
+fn is_not_allowed(error: &Error) -> bool {
+    let told = error.as_db_error();
+    told.is_some_and(|error| *error.code() == SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
 /// Kind and comment of what has the view's name.
-fn relation_alerts(client: &mut impl GenericClient) -> Result<Option<(String, String)>, Error> {
+fn relation_alerts(client: &Client) -> Result<Option<(String, String)>, Error> {
     let row = client.query_opt(
         "SELECT relkind::text, coalesce(obj_description(oid, 'pg_class'), '')
          FROM pg_class WHERE oid = to_regclass('alerts')",
@@ -312,7 +316,7 @@ fn relation_alerts(client: &mut impl GenericClient) -> Result<Option<(String, St
 
 /// Spares the server its slow attempt to compress long texts with pglz: 7.5 of 21.7 us per alert. lz4 costs a
 /// tenth of that and saves space; a server built without it (or older than 14) stores them as they are.
-fn pack(client: &mut impl GenericClient, table: &str, column: &str) -> Result<(), Error> {
+fn pack(client: &Client, table: &str, column: &str) -> Result<(), Error> {
     let lz4: bool = client
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_settings

@@ -1,16 +1,14 @@
-//! A connection to the server, with a deadline.
-//!
-//! The crate's own `connect_timeout` ends with the TCP handshake: a server that accepts and says nothing would keep
-//! `connect` for ever. So a helper thread connects and this one waits. At most one helper exists per database: while
-//! it hangs, the next try waits for its answer rather than starting another one.
+//! A connection to the server, with a deadline for all of it: name, handshake, login, first settings.
 
 #![forbid(unsafe_code)]
 
 use super::super::url::Server;
-use ::postgres::{Client, Config, Error, NoTls};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use super::client::{Client, Error};
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{Config, NoTls};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -30,7 +28,6 @@ const SESSION: &str = "SET statement_timeout = '60s';
 /// Makes connections to one server.
 pub(super) struct Connector {
     config: Config,
-    pending: Option<Receiver<Result<Client, Error>>>,
 }
 
 /// Why there is no connection.
@@ -39,8 +36,8 @@ pub(super) enum NoConnection {
     Silence,
     /// The server or the network refused.
     Refused(Error),
-    /// No thread could be started.
-    Thread(std::io::Error),
+    /// This process lacks something.
+    Runtime(std::io::Error),
 }
 
 impl Connector {
@@ -63,40 +60,34 @@ impl Connector {
         if let Some(password) = &server.password {
             config.password(password);
         }
-        Connector {
-            config,
-            pending: None,
-        }
+        Connector { config }
     }
 
-    pub(super) fn connect(&mut self) -> Result<Client, NoConnection> {
-        let answer = match self.pending.take() {
-            Some(answer) => answer,
-            None => self.start().map_err(NoConnection::Thread)?,
+    pub(super) fn connect(&self) -> Result<Client, NoConnection> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name("db-names") // The resolver knows no deadline, and gets a thread of its own.
+            .build()
+            .map_err(NoConnection::Runtime)?;
+        let connected = runtime.block_on(async { timeout(CONNECT_DEADLINE, self.session()).await });
+        let refused = match connected {
+            Ok(Ok((session, carrier))) => return Ok(Client::new(runtime, session, carrier)),
+            Ok(Err(error)) => NoConnection::Refused(Error::Told(error)),
+            Err(_) => NoConnection::Silence,
         };
-        match answer.recv_timeout(CONNECT_DEADLINE) {
-            Ok(result) => result.map_err(NoConnection::Refused),
-            Err(RecvTimeoutError::Timeout) => {
-                self.pending = Some(answer);
-                Err(NoConnection::Silence)
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(NoConnection::Silence),
-        }
+        // Does not wait for the resolver.
+        Runtime::shutdown_background(runtime);
+        Err(refused)
     }
 
-    fn start(&self) -> std::io::Result<Receiver<Result<Client, Error>>> {
-        let (sender, answer) = channel();
-        let config = self.config.clone();
-        thread::Builder::new()
-            .name("db-connect".into())
-            .spawn(move || {
-                let result = config.connect(NoTls).and_then(|mut client| {
-                    client.batch_execute(SESSION)?;
-                    Ok(client)
-                });
-                // Nobody listens any more when the store is gone: so is the connection, then.
-                let _ = sender.send(result);
-            })?;
-        Ok(answer)
+    async fn session(
+        &self,
+    ) -> Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error> {
+        let (session, connection) = self.config.connect(NoTls).await?;
+        let carrier = tokio::spawn(async move {
+            let _ = connection.await; // Whoever waits for an answer hears of its end.
+        });
+        session.batch_execute(SESSION).await?;
+        Ok((session, carrier))
     }
 }

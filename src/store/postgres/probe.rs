@@ -14,13 +14,13 @@ const IS_USABLE: &str = "SELECT to_regclass('flop_stream') IS NOT NULL
 pub(in super::super) fn probe(server: &Server) -> Result<(), String> {
     let cannot = |what: &str, why: &str| format!("cannot {what} {server}: {why}");
     let connected = Connector::new(server).connect();
-    let mut client = connected.map_err(|error| match error {
+    let client = connected.map_err(|error| match error {
         NoConnection::Refused(error) => cannot("connect to", &answer(&error)),
         NoConnection::Silence => cannot("connect to", "no answer within 10 s"),
-        NoConnection::Thread(error) => cannot("start a thread to connect to", &error.to_string()),
+        NoConnection::Runtime(error) => cannot("begin to connect to", &error.to_string()),
     })?;
     let row = client.query_one(IS_USABLE, &[]);
-    let is_usable = row.and_then(|row| row.try_get(0));
+    let is_usable = row.and_then(|row| Ok(row.try_get(0)?));
     match is_usable.map_err(|error| cannot("look into", &answer(&error)))? {
         true => Ok(()),
         false => Err(format!(

@@ -1,0 +1,258 @@
+//! A session with the server in which each answer has a deadline.
+//!
+//! A server that is stopped, or waits for a disk that hangs, keeps its connections and says nothing: keepalives are
+//! answered by its kernel, and its own timeouts do not run. So who waits for an answer waits for `ANSWER_DEADLINE`; then
+//! the session is given up, whatever has become of its transaction. The `postgres` crate waits for ever; this is what we
+//! need of it, on `tokio_postgres`, on which it is built too.
+
+#![forbid(unsafe_code)]
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::error::DbError;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement, ToStatement};
+
+/// For one answer, or for the next part of a COPY to be taken. A batch takes some 30 ms; the server's own limits for
+/// locks and statements are told first, unless it is the COMMIT or a part of a COPY that takes so long.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// What is to be taken within the deadline.
+const COPY_PART_BYTES: usize = 256 << 10;
+/// For the server to see that we leave.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Why there is no answer, or not the one that was asked for.
+#[derive(Debug)]
+pub(in super::super) enum Error {
+    /// The server's, or the connection's.
+    Told(tokio_postgres::Error),
+    /// Nothing came within the deadline. The session is lost.
+    Silence,
+}
+
+impl Error {
+    /// What the server said, if it did.
+    pub(super) fn as_db_error(&self) -> Option<&DbError> {
+        match self {
+            Error::Told(error) => error.as_db_error(),
+            Error::Silence => None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Error {
+        Error::Told(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Told(error) => {
+                error.fmt(f)?;
+                // Of the network's errors, the crate's own words are the lesser part.
+                match std::error::Error::source(error).filter(|_| error.as_db_error().is_none()) {
+                    Some(cause) => write!(f, ": {cause}"),
+                    None => Ok(()),
+                }
+            }
+            Error::Silence => write!(
+                f,
+                "it has not answered for {} s; is it stopped, or does its disk hang?",
+                ANSWER_DEADLINE.as_secs()
+            ),
+        }
+    }
+}
+
+/// A session.
+pub(super) struct Client {
+    runtime: Runtime,
+    /// `None` while it is closed.
+    session: Option<tokio_postgres::Client>,
+    /// Carries what the session says, whenever somebody waits for an answer.
+    carrier: Option<JoinHandle<()>>,
+    /// An answer did not come: the next one would be to the wrong question.
+    is_lost: Cell<bool>,
+}
+
+impl Client {
+    /// `carrier` was spawned on `runtime`.
+    pub(super) fn new(
+        runtime: Runtime,
+        session: tokio_postgres::Client,
+        carrier: JoinHandle<()>,
+    ) -> Client {
+        Client {
+            runtime,
+            session: Some(session),
+            carrier: Some(carrier),
+            is_lost: Cell::new(false),
+        }
+    }
+
+    /// Whether nothing can come of it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_lost.get() || self.session().is_closed()
+    }
+
+    pub(super) fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        self.wait(self.session().prepare(sql))
+    }
+
+    pub(super) fn execute<T>(
+        &self,
+        statement: &T,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.wait(self.session().execute(statement, values))
+    }
+
+    pub(super) fn query<T>(
+        &self,
+        statement: &T,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.wait(self.session().query(statement, values))
+    }
+
+    pub(super) fn query_one<T>(
+        &self,
+        statement: &T,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.wait(self.session().query_one(statement, values))
+    }
+
+    pub(super) fn query_opt<T>(
+        &self,
+        statement: &T,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        self.wait(self.session().query_opt(statement, values))
+    }
+
+    pub(super) fn batch_execute(&self, sql: &str) -> Result<(), Error> {
+        self.wait(self.session().batch_execute(sql))
+    }
+
+    /// The same for what may take hours, and says nothing meanwhile.
+    pub(super) fn batch_execute_slowly(&self, sql: &str) -> Result<(), Error> {
+        let done = self.runtime.block_on(self.session().batch_execute(sql));
+        done.map_err(Error::Told)
+    }
+
+    /// COPY ... FROM STDIN.
+    pub(super) fn copy(&self, statement: &Statement, bytes: &[u8]) -> Result<(), Error> {
+        let mut sink = pin!(self.wait(self.session().copy_in::<_, Bytes>(statement))?);
+        for part in bytes.chunks(COPY_PART_BYTES) {
+            match self.wait(sink.send(Bytes::copy_from_slice(part))) {
+                Ok(()) => {}
+                Err(Error::Silence) => return Err(Error::Silence),
+                Err(Error::Told(_)) => break, // `finish` has the reason.
+            }
+        }
+        self.wait(sink.finish()).map(|_| ())
+    }
+
+    /// Begins a transaction, which is rolled back unless it is committed.
+    pub(super) fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
+        self.batch_execute("BEGIN")?;
+        Ok(Transaction {
+            client: self,
+            is_open: true,
+        })
+    }
+
+    fn session(&self) -> &tokio_postgres::Client {
+        self.session.as_ref().expect("only `drop` takes it")
+    }
+
+    fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        if self.is_lost.get() {
+            return Err(Error::Silence);
+        }
+        // The deadline's timer belongs to the runtime.
+        let answered = self
+            .runtime
+            .block_on(async { timeout(ANSWER_DEADLINE, answer).await });
+        match answered {
+            Ok(answer) => answer.map_err(Error::Told),
+            Err(_) => {
+                self.is_lost.set(true);
+                Err(Error::Silence)
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        drop(self.session.take()); // The carrier says goodbye and ends.
+        if let Some(carrier) = self.carrier.take().filter(|_| !self.is_lost.get()) {
+            let _ = self
+                .runtime
+                .block_on(async { timeout(CLOSE_DEADLINE, carrier).await });
+        }
+    }
+}
+
+/// A transaction; what is asked of the client in it is in it.
+pub(super) struct Transaction<'c> {
+    client: &'c Client,
+    is_open: bool,
+}
+
+impl Transaction<'_> {
+    pub(super) fn commit(mut self) -> Result<(), Error> {
+        self.is_open = false;
+        self.client.batch_execute("COMMIT")
+    }
+
+    pub(super) fn rollback(mut self) -> Result<(), Error> {
+        self.is_open = false;
+        self.client.batch_execute("ROLLBACK")
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.is_open && !self.client.is_closed() {
+            // An error: the connection is gone, and the transaction with it.
+            let _ = self.client.batch_execute("ROLLBACK");
+        }
+    }
+}
