@@ -23,11 +23,11 @@ use super::{
 };
 use crate::alert::SensorName;
 use crate::wire::Item;
+use ::postgres::Statement;
 use catalogue::{Catalogue, Kind, Unfit};
 use client::{Client, Error, Transaction};
 use connect::{Connector, NoConnection};
 use std::collections::{HashMap, HashSet};
-use tokio_postgres::Statement;
 
 /// Held while a row in `signature` or `sig_class` is made ("flop", "sign").
 const SIGNATURE_LOCK: i64 = 0x666c_6f70_7369_676e;

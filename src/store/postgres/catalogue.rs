@@ -9,8 +9,8 @@ use super::super::rows::Table;
 use super::super::signatures::Limits;
 use super::super::{Settings, extensions, parts};
 use super::client::{Client, Error};
+use ::postgres::error::SqlState;
 use std::collections::HashMap;
-use tokio_postgres::error::SqlState;
 
 const SCHEMA: &str = include_str!("../schema/postgres.sql");
 const VIEW: &str = include_str!("../schema/alerts_postgres.sql");

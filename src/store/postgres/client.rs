@@ -2,11 +2,14 @@
 //!
 //! A server that is stopped, or waits for a disk that hangs, keeps its connections and says nothing: keepalives are
 //! answered by its kernel, and its own timeouts do not run. So who waits for an answer waits for `ANSWER_DEADLINE`; then
-//! the session is given up, whatever has become of its transaction. The `postgres` crate waits for ever; this is what we
-//! need of it, on `tokio_postgres`, on which it is built too.
+//! the session is given up, whatever has become of its transaction. The client of the `postgres` crate waits for ever;
+//! this is what we need of it, with its types, on `tokio_postgres`, on which it is built too.
 
 #![forbid(unsafe_code)]
 
+use ::postgres::error::DbError;
+use ::postgres::types::ToSql;
+use ::postgres::{Row, Statement, ToStatement};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::cell::Cell;
@@ -18,9 +21,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::error::DbError;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement, ToStatement};
 
 /// For one answer, or for the next part of a COPY to be taken. A batch takes some 30 ms; the server's own limits for
 /// locks and statements are told first, unless it is the COMMIT or a part of a COPY that takes so long.

@@ -24,7 +24,7 @@
 #![forbid(unsafe_code)]
 
 use super::client::Error;
-use tokio_postgres::error::DbError;
+use ::postgres::error::DbError;
 
 /// A key that is there already is not the alert's fault: somebody else gives cids to this sensor, and the stream, opened
 /// again, goes on behind them.
