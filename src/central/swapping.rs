@@ -284,7 +284,10 @@ impl Writer {
                 .map_or(0, |swapping| swapping.swap.waiting());
             return match stream.last_seq < database.last_seq {
                 // The database has more than has come here: the sensor sends it again, and it is not to be taken for new.
-                true => Err(Halt::Away),
+                true => {
+                    self.tell_back();
+                    Err(Halt::Away)
+                }
                 false if waiting > 0 => Ok(()), // Something has come meanwhile.
                 // It was restored from a backup. The sensor connects again, and what is missing becomes a loss.
                 false => Err(self.fenced(format!(
