@@ -1,0 +1,101 @@
+//! What a round will do: all of it follows from its seed.
+
+use crate::database::Kind;
+use crate::dice::Dice;
+use crate::faults::{Fault, Occurrence};
+use crate::sender::Burst;
+use crate::serial::Form;
+
+/// Faults begin while alerts are sent.
+const FAULT_AT_MS: std::ops::RangeInclusive<u64> = 20..=900;
+const FAULT_LASTS_MS: std::ops::RangeInclusive<u64> = 20..=900;
+
+/// A round.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) database: Kind,
+    /// servsock has `-W`.
+    pub(crate) swap: bool,
+    pub(crate) sensors: Vec<SensorPlan>,
+    pub(crate) faults: Vec<Occurrence>,
+}
+
+/// One sensor of it.
+#[derive(Clone, Debug)]
+pub(crate) struct SensorPlan {
+    pub(crate) form: Form,
+    pub(crate) bursts: Vec<Burst>,
+    /// HighWater, where it is so low that alerts are dropped.
+    pub(crate) high_water: Option<u64>,
+}
+
+impl Plan {
+    /// Of these faults, the first is the seed's: consecutive seeds go through all of them.
+    pub(crate) fn new(seed: u64, faults: &[Fault]) -> Plan {
+        let mut dice = Dice::new(seed);
+        let first = faults[usize::try_from(seed % faults.len() as u64).expect("a small number")];
+        let kinds = [Kind::Sqlite, Kind::Postgres];
+        let database = first
+            .needs_database()
+            .unwrap_or_else(|| dice.one_of(&kinds));
+        let count = dice.within(1..=3);
+        let sensors: Vec<SensorPlan> = (0..count).map(|_| SensorPlan::new(&mut dice)).collect();
+        let chosen = choose(&mut dice, first, faults, database);
+        let swap = chosen.contains(&Fault::SwapDiskFull) || dice.one_in(2);
+        let occur = |fault| Occurrence {
+            fault,
+            at: dice.millis(FAULT_AT_MS),
+            lasts: dice.millis(FAULT_LASTS_MS),
+            sensor: dice.index(sensors.len()),
+            seed: dice.number(),
+        };
+        Plan {
+            seed,
+            database,
+            swap,
+            faults: chosen.into_iter().map(occur).collect(),
+            sensors,
+        }
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults
+            .iter()
+            .any(|occurrence| occurrence.fault == fault)
+    }
+}
+
+impl SensorPlan {
+    fn new(dice: &mut Dice) -> SensorPlan {
+        let form = dice.one_of(&[Form::Snort, Form::Eve, Form::Eve]);
+        let (bursts, alerts) = match form {
+            Form::Snort => (5..=20, 1..=30),
+            Form::Eve => (10..=60, 1..=100),
+        };
+        let burst = |dice: &mut Dice| Burst {
+            alerts: dice.within(alerts.clone()),
+            pause: dice.millis(0..=40),
+        };
+        SensorPlan {
+            form,
+            bursts: (0..dice.within(bursts)).map(|_| burst(dice)).collect(),
+            high_water: dice.one_in(6).then(|| dice.within(20..=200)),
+        }
+    }
+}
+
+/// The first fault and up to two others, none of which is done to the same thing.
+fn choose(dice: &mut Dice, first: Fault, faults: &[Fault], database: Kind) -> Vec<Fault> {
+    let mut chosen = vec![first];
+    let wanted = dice.one_of(&[1, 1, 1, 2, 2, 3]);
+    for _ in 0..2 * wanted {
+        let fault = dice.one_of(faults);
+        let is_possible = fault.needs_database().is_none_or(|needs| needs == database);
+        let is_other = chosen.iter().all(|other| other.target() != fault.target());
+        if chosen.len() < wanted && is_possible && is_other && !fault.is_slow() {
+            chosen.push(fault);
+        }
+    }
+    chosen
+}
