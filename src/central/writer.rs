@@ -354,6 +354,10 @@ impl Writer {
         let last_seq = batch.last_seq();
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
+        #[cfg(feature = "broken-promises")]
+        if crate::broken::breaks(crate::broken::ACKNOWLEDGE_BEFORE_COMMIT) {
+            self.tell_committed(last_seq, 1, 0, items);
+        }
         loop {
             match self.store.write(stream, &batch) {
                 Ok(stored) => {

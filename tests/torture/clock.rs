@@ -1,6 +1,7 @@
 //! A clock that can be set back without setting the machine's: a library in front of the programs' own clock (`clock.c`).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -22,7 +23,11 @@ impl Clock {
 
     pub(crate) fn set_back(&self, by: Duration) {
         let seconds = i64::try_from(by.as_secs()).expect("an hour");
-        fs::write(&self.file, seconds.to_ne_bytes()).expect("the same file");
+        // Not cut off first: programs look into it all the time.
+        let file = File::options().write(true).open(&self.file);
+        let mut file = file.expect("the file is there");
+        file.write_all(&seconds.to_ne_bytes())
+            .expect("the same eight bytes");
     }
 
     /// What a program's environment has to say.

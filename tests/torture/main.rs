@@ -14,6 +14,8 @@ mod postgres_server;
 #[path = "../it/program.rs"]
 mod program;
 
+#[cfg(feature = "broken-promises")]
+mod broken;
 mod check;
 mod clock;
 mod dice;
