@@ -135,6 +135,11 @@ impl Chunk {
         }
     }
 
+    /// When its first item was pushed; `None` where it never was in a buffer.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Cuts the first `count` items off.
     pub fn skip(&mut self, count: usize) {
         let at: usize = self.items().take(count).map(<[u8]>::len).sum();
@@ -472,6 +477,18 @@ impl Outlet {
         chunk.counted = chunk.bytes.len() as u64;
         let since = chunk.since.expect("append() noted it");
         state.taken.push_back((u64::from(chunk.items), since));
+        Taken::Chunk(chunk)
+    }
+
+    /// Takes the oldest chunk for good: it counts as acknowledged, and its bytes no longer, for the caller answers for
+    /// them. Nothing else of this outlet was taken before.
+    pub fn take_over(&mut self) -> Taken {
+        let taken = self.take();
+        let Taken::Chunk(mut chunk) = taken else {
+            return taken;
+        };
+        self.acknowledge(u64::from(chunk.items));
+        self.0.lock().counts.bytes -= std::mem::take(&mut chunk.counted);
         Taken::Chunk(chunk)
     }
 

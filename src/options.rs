@@ -9,7 +9,7 @@ mod pgpass;
 mod sensor;
 
 pub use central::{CentralConfig, SERVSOCK_KEYWORDS, Servsock};
-pub use sensor::{Drops, SOCKSERV_KEYWORDS, SensorConfig, Sockserv};
+pub use sensor::{Drops, SOCKSERV_KEYWORDS, SensorConfig, Sockserv, SpoolConfig, Surroundings};
 
 use crate::buffer::{HIGH_WATER_MAX, Water};
 use crate::config::{InForce, Keyword, number};

@@ -2,8 +2,8 @@
 //!
 //! A directory of *segments*: files that are only ever appended to, and removed when all in them is acknowledged. No
 //! thread, clock or log line is in here. Two ends share the directory, each made for one thread: the `Appender` writes
-//! what the receiver took (`append`) and brings it to the disk in groups (`sync`); the `Reader` gives out what is on
-//! the disk, a bounded chunk at a time, and forgets what is acknowledged.
+//! what the receiver took (`append`) and brings it to the disk in groups (`sync`, or `group` for a thread that waits);
+//! the `Reader` gives out what is on the disk, a bounded chunk at a time, and forgets what is acknowledged.
 //!
 //! # Numbers
 //!
@@ -34,7 +34,7 @@
 //!
 //! `DIR` has mode 0700, its files 0600. `lock` is held by flock(2) and has the PID of its owner. `NUMBER.spool`, 20
 //! digits, is the segment that begins with this number; it comes into being as `new`, and gets its name when its header
-//! is on the disk. All else is left alone.
+//! is written. All else is left alone.
 //!
 //! Integers are little-endian. A segment is a header of 8,192 bytes and records, one after another.
 //!
@@ -69,14 +69,16 @@
 //!
 //! Never a reason not to start. What is missing is what the numbers tell: each one between two that can be read is lost.
 //! What cannot be read at the end of the newest segment is a *torn tail*: it was being written, was never reported as
-//! durable, and is cut off, that is, never looked at again, for the next segment begins there. What a former process
-//! wrote is never changed.
+//! durable, and is cut off, that is, never looked at again, for the next segment begins there. A power loss may tear the
+//! segment before it, too, where nothing was durable either: those numbers are lost. What a former process wrote is
+//! never changed.
 
 #![forbid(unsafe_code)]
 
 mod appender;
 mod directory;
 mod format;
+mod group;
 mod index;
 mod inspect;
 mod lock;
@@ -87,9 +89,10 @@ mod tests;
 mod trouble;
 
 pub use appender::Appender;
+pub use group::{Group, Synced};
 pub use index::Counts;
 pub use inspect::{Exported, Found, check, export};
-pub use reader::{Lost, Reader, Run};
+pub use reader::{Gauge, Lost, Reader, Run};
 pub use trouble::{News, Trouble};
 
 use crate::error::Error;

@@ -7,10 +7,13 @@ use clap::CommandFactory;
 use flop::config::{self, CommandLine};
 use flop::ctrl;
 use flop::error::Error;
-use flop::options::{SOCKSERV_KEYWORDS, Sockserv};
+use flop::options::{SOCKSERV_KEYWORDS, Sockserv, Surroundings};
 use flop::preflight;
 use flop::process::{self, Begun, Cause, Restart, Service, Signals};
 use flop::sensor::{Carried, Inputs, Sensor};
+use flop::spool;
+use std::io::BufWriter;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,11 +25,21 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
     let carried = Carried::take(&mut restart)?;
     let in_force = line.with_file::<Sockserv>(SOCKSERV_KEYWORDS)?;
     let instead = in_force.options.instead.clone();
+    if let Some(dir) = &in_force.options.spool_check {
+        return check_spool(dir);
+    }
+    if let Some(dir) = &in_force.options.spool_export {
+        return export_spool(dir);
+    }
     if instead.status {
         let fifo = in_force.options.control_from_here();
         return Ok(ctrl::print_status(&fifo, instead.json));
     }
-    let config = Sockserv::validate(&in_force, process::host_name)?;
+    let surroundings = Surroundings {
+        host_name: process::host_name,
+        state_directory: std::env::var_os("STATE_DIRECTORY"),
+    };
+    let config = Sockserv::validate(&in_force, surroundings)?;
     if instead.dump {
         return config::print(&config.dump);
     }
@@ -68,4 +81,21 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
             }
         }
     }
+}
+
+fn check_spool(dir: &Path) -> Result<ExitCode, Error> {
+    let found = spool::check(dir)?;
+    config::print(&found.to_string())?;
+    Ok(ExitCode::from(u8::from(found.lost > 0)))
+}
+
+fn export_spool(dir: &Path) -> Result<ExitCode, Error> {
+    let exported = spool::export(dir, &mut BufWriter::new(std::io::stdout().lock()))?;
+    flop::notice!(
+        "{} alerts and {} other records of spool {}",
+        exported.alerts,
+        exported.others,
+        dir.display()
+    );
+    Ok(ExitCode::SUCCESS)
 }

@@ -135,10 +135,13 @@ impl Swap {
     /// The disk is full or fails. Some of them may be there; to be called again with the same.
     pub(super) fn put(&mut self, after: u64, chunks: &[Chunk]) -> Result<(), Trouble> {
         let mut first = after + 1;
-        for chunk in chunks {
+        let appended = chunks.iter().try_for_each(|chunk| {
             first = self.append_each(first, chunk)?;
-        }
-        self.appender.sync().map(|_| ())
+            Ok(())
+        });
+        // Also what went in before it was full.
+        self.appender.sync()?;
+        appended
     }
 
     /// Appends a chunk whose first number is `first`; the number behind it. On the disk each item has one number: a gap
@@ -220,7 +223,7 @@ impl Swap {
     }
 
     /// Closes it in order, and removes it when the database has everything.
-    pub(super) fn close(self) {
+    pub(super) fn close(mut self) {
         match self.waiting() {
             // Before the lock is let go: afterwards it may be somebody else's.
             0 => remove(&self.path),

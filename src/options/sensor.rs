@@ -9,8 +9,11 @@ use crate::config::{self, InForce, Keyword, number, port};
 use crate::daemon::{self, DaemonConfig, DaemonOptions};
 use crate::error::Error;
 use crate::ids::LinkType;
+use crate::spool;
 use crate::wire::frame::check_sensor_name;
 use clap::{Parser, ValueEnum};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,6 +99,20 @@ pub struct Sockserv {
     /// Only count what is dropped, show it nowhere
     #[arg(short = 'q', long, help_heading = "Buffer")]
     quiet: bool,
+    /// Directory in which alerts wait on disk [default: none]
+    ///
+    /// Alerts wait there until servsock has stored them: they survive a kill and a power loss, and what is over HighWater
+    /// stays there. Made if it is not there; one sockserv for each directory. Under systemd with StateDirectory= its
+    /// default is `spool` there; `off` means none.
+    #[arg(long, value_name = "DIR", help_heading = SPOOL)]
+    spool: Option<PathBuf>,
+    /// Its bytes at most
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = spool_size, help_heading = SPOOL)]
+    #[arg(hide_short_help = true)]
+    spool_max: u64,
+    /// When an alert counts as safe
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "group", help_heading = SPOOL, hide_short_help = true)]
+    spool_sync: SpoolSync,
     /// Named pipe to make for commands [default: the first socket's path with .ctrl behind]
     #[arg(
         long,
@@ -104,6 +121,16 @@ pub struct Sockserv {
         hide_short_help = true
     )]
     control: Option<PathBuf>,
+    /// Tell what is in the spool DIR, and end
+    ///
+    /// How many alerts, how old, and what is damaged; also while a sockserv uses it. Exit code 1 if something is damaged.
+    #[arg(long, value_name = "DIR", help_heading = SPOOL, hide_short_help = true, conflicts_with = "spool_export")]
+    pub spool_check: Option<PathBuf>,
+    /// Write what is in the spool DIR as lines of JSON, and end
+    ///
+    /// To standard output; the records have the fields of those that drop mails, and more.
+    #[arg(long, value_name = "DIR", help_heading = SPOOL, hide_short_help = true)]
+    pub spool_export: Option<PathBuf>,
     /// What to do instead.
     #[command(flatten)]
     pub instead: Instead,
@@ -112,8 +139,11 @@ pub struct Sockserv {
 }
 
 const SERVER: &str = "Connection to servsock";
+const SPOOL: &str = "Spool";
+/// `--spool` of this name means none, also where systemd has a directory for one.
+const NO_SPOOL: &str = "off";
 
-const OWN_KEYWORDS: [Keyword; 11] = [
+const OWN_KEYWORDS: [Keyword; 14] = [
     Keyword::new("SnortSocket", "sockets"),
     Keyword::new("SensorName", "sensor_name"),
     Keyword::new("Interface", "interface"),
@@ -124,6 +154,9 @@ const OWN_KEYWORDS: [Keyword; 11] = [
     Keyword::new("WaitTime", "wait_time"),
     Keyword::new("DropSocket", "drop_socket"),
     Keyword::new("Quiet", "quiet"),
+    Keyword::new("Spool", "spool"),
+    Keyword::new("SpoolMax", "spool_max"),
+    Keyword::new("SpoolSync", "spool_sync"),
     Keyword::new("Control", "control"),
 ];
 
@@ -145,6 +178,32 @@ enum LinkTypeOption {
     Null,
 }
 
+/// `--spool-sync`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SpoolSync {
+    /// When it is on the disk: an fdatasync for all that came since the last one
+    Group,
+    /// When it is written: it survives a kill, but not a power loss
+    Off,
+}
+
+/// The spool to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// How it is kept.
+    pub options: spool::Options,
+}
+
+/// What to look up where the options say nothing.
+pub struct Surroundings<N> {
+    /// Asked where no sensor name is given.
+    pub host_name: N,
+    /// systemd's STATE_DIRECTORY: one directory or several, with `:` between them.
+    pub state_directory: Option<OsString>,
+}
+
 /// What sockserv works with.
 #[derive(Clone, Debug)]
 pub struct SensorConfig {
@@ -164,6 +223,8 @@ pub struct SensorConfig {
     pub quiet: bool,
     /// Who gets dropped alerts; `None`: they are printed.
     pub drop_socket: Option<PathBuf>,
+    /// Where alerts wait on disk; `None`: they wait in memory.
+    pub spool: Option<SpoolConfig>,
     /// Link layer of the packets.
     pub link: LinkType,
     /// Between two lines of statistics.
@@ -190,21 +251,22 @@ pub enum Drops {
 }
 
 impl Sockserv {
-    /// Checks all values; `host_name` is asked where no sensor name is given.
+    /// Checks all values.
     ///
     /// # Errors
     ///
     /// A sentence about the first that is refused, with the line of the configuration file where it stands.
     pub fn validate(
         in_force: &InForce<Sockserv>,
-        host_name: impl FnOnce() -> Result<String, Error>,
+        surroundings: Surroundings<impl FnOnce() -> Result<String, Error>>,
     ) -> Result<SensorConfig, Error> {
         let options = in_force.options.clone();
         options.check_sockets(in_force)?;
         let control = options.control_path();
+        let spool = options.spool(surroundings.state_directory);
         let name = match options.sensor_name {
             Some(name) => name,
-            None => host_name()?,
+            None => (surroundings.host_name)()?,
         };
         let check = |option: &str, what: &str, name: &str, bytes_min: usize| {
             let refused =
@@ -213,9 +275,11 @@ impl Sockserv {
         };
         check("sensor_name", "sensor name (-N)", &name, 1)?;
         check("interface", "interface (-I)", &options.interface, 0)?;
+        let spool_dir = spool.as_ref().map(|spool| spool.dir.display().to_string());
         let computed = [
             ("sensor_name", name.clone()),
             ("control", control.display().to_string()),
+            ("spool", spool_dir.unwrap_or_else(|| NO_SPOOL.to_owned())),
         ];
         Ok(SensorConfig {
             sockets: options.sockets,
@@ -232,6 +296,7 @@ impl Sockserv {
             water: options.shared.water(in_force)?,
             quiet: options.quiet,
             drop_socket: options.drop_socket,
+            spool,
             link: match options.linktype {
                 LinkTypeOption::Auto => LinkType::Auto,
                 LinkTypeOption::Ethernet => LinkType::Ethernet,
@@ -243,6 +308,29 @@ impl Sockserv {
             drain: options.shared.drain(),
             daemon: options.daemon.validate()?,
             dump: in_force.dump(SOCKSERV_KEYWORDS, &computed),
+        })
+    }
+
+    fn spool(&self, state_directory: Option<OsString>) -> Option<SpoolConfig> {
+        let dir = match &self.spool {
+            Some(dir) if dir.as_os_str() == NO_SPOOL => return None,
+            Some(dir) => dir.clone(),
+            None => {
+                let directories = state_directory.filter(|names| !names.is_empty())?;
+                let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+                PathBuf::from(OsStr::from_bytes(first)).join("spool")
+            }
+        };
+        Some(SpoolConfig {
+            dir,
+            options: spool::Options {
+                max_bytes: self.spool_max,
+                sync: match self.spool_sync {
+                    SpoolSync::Group => spool::Sync::Group,
+                    SpoolSync::Off => spool::Sync::Off,
+                },
+                ..spool::Options::default()
+            },
         })
     }
 
@@ -281,6 +369,10 @@ fn first_twice(paths: &[PathBuf]) -> Option<&PathBuf> {
         .iter()
         .find(|path| *path == last)
         .or_else(|| first_twice(before))
+}
+
+fn spool_size(value: &str) -> Result<u64, String> {
+    config::size(value, spool::MAX_BYTES_LEAST, u64::MAX >> 1)
 }
 
 fn tries(value: &str) -> Result<u64, String> {

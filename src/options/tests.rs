@@ -27,7 +27,11 @@ fn in_force<P: CommandFactory + FromArgMatches>(
 fn sockserv_with(args: &[&str], file: &str) -> Result<SensorConfig, Error> {
     let folder = tempfile::tempdir().expect("a folder");
     let in_force = in_force(&folder, args, file, SOCKSERV_KEYWORDS)?;
-    Sockserv::validate(&in_force, || Ok("host".to_owned()))
+    let surroundings = Surroundings {
+        host_name: || Ok("host".to_owned()),
+        state_directory: None,
+    };
+    Sockserv::validate(&in_force, surroundings)
 }
 
 fn servsock(args: &[&str], file: &str) -> Result<CentralConfig, Error> {

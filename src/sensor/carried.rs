@@ -5,10 +5,11 @@
 //! | size | field        | meaning                                                            |
 //! |-----:|--------------|--------------------------------------------------------------------|
 //! |    8 | magic        | `FLoPCARY`                                                         |
-//! |    4 | version      | 2                                                                  |
+//! |    4 | version      | 3                                                                  |
 //! |    4 | size         | of the fields up to the chunks, at most 1 MiB                      |
 //! |   16 | stream       | the stream's id                                                    |
 //! |    8 | acknowledged | last acknowledged sequence number                                  |
+//! |    1 | spooled      | 1: the stream is that of a spool, which has what is not here       |
 //! |    4 | sockets      | number of alert sockets, then each as `LeftOpen`                   |
 //! |    4 | chunks       | number of chunks                                                   |
 //! |      | chunks       | for each: u8 what, u64 first number, u32 length, items             |
@@ -25,7 +26,7 @@ use crate::wire::{DecodeError, Fields, StreamId, error};
 use std::io::{self, Write};
 
 const MAGIC: &[u8; 8] = b"FLoPCARY";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Sockets are few, and their paths are short.
 const FIELDS_BYTES_MAX: usize = 1 << 20;
 /// In front of a chunk's items.
@@ -43,6 +44,8 @@ pub struct Carried {
     pub stream: StreamId,
     /// Its last acknowledged number.
     pub acknowledged: u64,
+    /// The stream is that of a spool, which has what is not in `chunks`.
+    pub is_spooled: bool,
     /// The alert sockets, which stay open.
     pub sockets: Vec<LeftOpen>,
     /// In order; the sent ones first.
@@ -134,6 +137,25 @@ impl Carried {
         carried.transpose()
     }
 
+    /// For a sockserv without spool. What a spool's stream had under way begins a stream of its own, for what is left in
+    /// that spool goes on under those numbers.
+    pub(super) fn unspooled(
+        mut self,
+        fresh: impl FnOnce() -> Result<StreamId, Error>,
+    ) -> Result<Carried, Error> {
+        if self.is_spooled {
+            let mut next = 1;
+            for chunk in &mut self.chunks {
+                if let CarriedChunk::Sent { first, chunk, .. } = chunk {
+                    *first = next;
+                    next += u64::from(chunk.len());
+                }
+            }
+            (self.stream, self.acknowledged, self.is_spooled) = (fresh()?, 0, false);
+        }
+        Ok(self)
+    }
+
     /// The alerts, for good: from now on somebody else knows of them.
     pub fn take_chunks(&mut self) -> Vec<CarriedChunk> {
         std::mem::take(&mut self.chunks)
@@ -152,6 +174,7 @@ impl Carried {
         let mut fields = Vec::new();
         fields.extend_from_slice(&self.stream.0);
         fields.extend_from_slice(&self.acknowledged.to_le_bytes());
+        fields.push(u8::from(self.is_spooled));
         fields.extend_from_slice(&count(self.sockets.len()));
         for socket in &self.sockets {
             socket.put(&mut fields);
@@ -191,6 +214,7 @@ impl Carried {
         let mut fields = Fields::new(&fields);
         let stream = StreamId(fields.array("the stream")?);
         let acknowledged = fields.u64("the acknowledged number")?;
+        let is_spooled = fields.u8("whether there is a spool")? != 0;
         let mut sockets = Vec::new();
         for _ in 0..fields.u32("the number of sockets")? {
             sockets.push(LeftOpen::read(&mut fields)?);
@@ -204,6 +228,7 @@ impl Carried {
             0 => Ok(Carried {
                 stream,
                 acknowledged,
+                is_spooled,
                 sockets,
                 chunks,
             }),
@@ -254,6 +279,7 @@ mod tests {
         let carried = Carried {
             stream: StreamId([3; 16]),
             acknowledged: 7,
+            is_spooled: true,
             sockets: vec![socket(5, "/tmp/snort"), socket(6, "/other")],
             chunks: vec![
                 CarriedChunk::Sent {

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::Stop;
-use super::status::Status;
+use super::status::{Counts, Status};
 use super::tuning::{Settings, Tuning};
 use crate::alert::{Ids, SensorName};
-use crate::buffer::{Counts, Gauge, Water};
+use crate::buffer::{Gauge, Water};
 use crate::clock::now_us;
 use crate::ctrl::{self, Command, Configuration, Controlled, Periodic};
 use crate::daemon::Debug;
@@ -60,7 +60,7 @@ impl Controls {
     }
 
     fn stats_line(&mut self) -> String {
-        let now = self.status.gauge.counts();
+        let now = self.status.counts();
         let line = self.status.line(&now, &self.before);
         self.before = now;
         line
@@ -149,9 +149,9 @@ impl Controls {
     }
 
     fn sample(&mut self, now: Instant) -> Counts {
-        let counts = self.status.gauge.counts();
+        let counts = self.status.counts();
         self.pulse
-            .sample(now, now_us(), counts.pushed, counts.dropped);
+            .sample(now, now_us(), counts.received, counts.dropped);
         counts
     }
 }
@@ -242,15 +242,15 @@ impl Controlled for Controls {
                 down: line.down,
                 since_us: line.since_us,
                 heard_us: (heard_us > 0).then_some(heard_us),
-                received: counts.pushed,
-                stored: counts.acknowledged,
+                received: counts.received,
+                stored: counts.sent,
                 dropped: counts.dropped,
                 dropped_us: self.pulse.dropped_us(),
-                buffered: counts.held,
+                buffered: counts.buffered,
                 low_water: self.status.gauge.water().low(),
-                spooled: 0,
+                spooled: counts.spooled,
                 lag_us: u64::try_from(self.status.lag().as_micros()).unwrap_or(u64::MAX),
-                rate: self.pulse.rate(now, counts.pushed),
+                rate: self.pulse.rate(now, counts.received),
             }],
         }
     }

@@ -3,7 +3,9 @@
 //! | thread      | work                                                                        |
 //! |-------------|-----------------------------------------------------------------------------|
 //! | sensor-recv | alert sockets -> decode, encode -> buffer; never waits for anything else     |
-//! | sensor-send | buffer -> connection; forgets what is acknowledged                          |
+//! | sensor-disk | with a spool: buffer -> files                                               |
+//! | sensor-sync | with a spool: brings the files to the disk, in groups                       |
+//! | sensor-send | buffer or spool -> connection; forgets what is acknowledged                 |
 //! | sensor-drop | what HighWater forced out, and a stop left -> drop socket or standard output |
 //! | sensor-ctrl | FIFO, periodic statistics, and the lines that the receiver may not write    |
 
@@ -11,25 +13,30 @@
 
 mod carried;
 mod controls;
+mod disk;
 mod dropper;
+mod from_buffer;
+mod from_spool;
+mod held;
 mod ledger;
 mod line;
 mod outgoing;
 mod receiver;
 mod sender;
 mod slack;
+mod spooling;
 mod status;
 mod tuning;
+mod way;
 
-use crate::buffer;
 use crate::crew::Crew;
 use crate::ctrl::{self, Fifo};
 use crate::dgram::Served;
 use crate::error::Error;
 use crate::options::SensorConfig;
 use crate::process::{Carrier, Cause, LeftOpen, Pulse, Restart, Signals};
+use crate::spool::{self, Appender};
 use crate::wake::Waker;
-use crate::wire::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -39,10 +46,11 @@ use std::time::{Duration, Instant};
 pub use carried::Carried;
 use controls::Controls;
 use dropper::{Doomed, EndsBy};
-use ledger::Ledger;
 use outgoing::{Left, Outgoing};
+use spooling::Spooling;
 use status::Status;
 use tuning::Tuning;
+use way::{DiskEnd, OverDisk, Way};
 
 /// The sender gets the whole drain time; the others end within this, or are left behind.
 const END_SECS_MAX: Duration = Duration::from_secs(2);
@@ -57,12 +65,13 @@ pub struct Inputs {
     /// Of a sockserv that restarted, what is to be emptied once and then closed.
     leaving: Vec<Served>,
     fifo: Fifo,
+    spooling: Option<Spooling>,
     /// What a sockserv that restarted left, when this is the program that follows it.
     carried: Option<Carried>,
 }
 
 impl Inputs {
-    /// Binds the alert sockets and makes the FIFO, or takes those over that a restart left open.
+    /// Opens the spool, binds the alert sockets and makes the FIFO, or takes those over that a restart left open.
     ///
     /// # Errors
     ///
@@ -72,6 +81,9 @@ impl Inputs {
         control: Option<LeftOpen>,
         carried: Option<Carried>,
     ) -> Result<Inputs, Error> {
+        let spool = config.spool.as_ref();
+        let spooling = spool.map(|spool| Spooling::open(spool, carried.as_ref()));
+        let spooling = spooling.transpose()?;
         let left = carried.as_ref().map_or(&[][..], |carried| &carried.sockets);
         let mut leaving = left
             .iter()
@@ -86,6 +98,7 @@ impl Inputs {
             sockets,
             leaving,
             fifo: Fifo::inherit(control, &config.control)?,
+            spooling,
             carried,
         })
     }
@@ -139,7 +152,9 @@ pub struct Sensor {
     stop: Stop,
     sender: sender::Deadline,
     /// What the sender leaves when it ends.
-    left: Receiver<(StreamId, Outgoing)>,
+    left: Receiver<Box<dyn Outgoing>>,
+    /// What sensor-disk leaves when it ends, where there is a spool.
+    disk: Option<DiskEnd>,
     /// What the receiver leaves when it ends.
     sockets: Receiver<Vec<Served>>,
     /// What the control thread leaves when it ends.
@@ -176,19 +191,21 @@ impl Sensor {
         announce(&inputs, config);
         let stop = Stop::new()?;
         let send_waker = waker()?;
-        let (mut intake, outlet, gauge) = buffer::new(config.water, send_waker.clone());
-        let ledger = Ledger::new(stop.control.clone(), send_waker.clone());
         let sockets = inputs.sockets.iter().chain(&inputs.leaving);
         let paths = sockets.map(|socket| socket.path().display().to_string());
+        let Way {
+            intake,
+            outgoing,
+            status,
+            over_disk,
+        } = Way::build(
+            config,
+            paths.collect(),
+            (inputs.spooling, inputs.carried),
+            &stop.control,
+            &send_waker,
+        )?;
         let tuning = Tuning::new(config, send_waker.clone());
-        let status = Status::new(gauge, ledger, paths.collect(), &config.server);
-        let outgoing = match inputs.carried {
-            Some(carried) => (
-                carried.stream,
-                Outgoing::resume(outlet, &mut intake, carried),
-            ),
-            None => (sender::random_stream()?, Outgoing::new(outlet)),
-        };
         let (asked_send, asked) = unbounded();
         let (left_send, left) = bounded(1);
         let (sockets_send, sockets) = bounded(1);
@@ -232,6 +249,9 @@ impl Sensor {
         };
         let mut crew = Crew::default();
         crew.spawn("sensor-drop", move || dropper.run())?;
+        let disk = over_disk
+            .map(|way| spawn_disk(&mut crew, way))
+            .transpose()?;
         // An error of these three: nobody wants to know what they leave.
         crew.spawn("sensor-send", move || drop(left_send.send(sender.run())))?;
         crew.spawn("sensor-ctrl", move || {
@@ -246,6 +266,7 @@ impl Sensor {
             stop,
             sender: deadline,
             left,
+            disk,
             sockets,
             fifo: fifo_left,
             asked,
@@ -278,12 +299,36 @@ impl Sensor {
     pub fn stop(self, cause: Cause) -> String {
         self.sender.set(Instant::now() + self.drain);
         self.stop.ask();
-        let outgoing = self.left.recv_timeout(self.drain + END_SECS_MAX);
-        // An error of these two: they are still busy, which the crew tells.
+        let outgoing = self.left.recv_timeout(self.drain + END_SECS_MAX).ok();
+        // An error of these: they are still busy, which the crew tells.
         let _ = self.sockets.recv_timeout(END_SECS_MAX);
-        let left = outgoing.ok().map(|(_, outgoing)| outgoing.leave());
-        self.give_up(left, reasons(cause));
+        let disk = self.disk.as_ref();
+        let appender = disk.and_then(|disk| disk.appender.recv_timeout(END_SECS_MAX).ok());
+        let spooling = outgoing.map(|mut outgoing| {
+            let left = outgoing.leave();
+            self.give_up(Some(left), reasons(cause));
+            self.spooling(appender, outgoing)
+        });
+        match spooling {
+            Some(Some(mut spooling)) => spooling.close(),
+            Some(None) => {}
+            None => self.give_up(None, reasons(cause)),
+        }
         self.join().final_line()
+    }
+
+    /// The spool again, from what the threads left.
+    fn spooling(
+        &self,
+        appender: Option<Appender>,
+        outgoing: Box<dyn Outgoing>,
+    ) -> Option<Spooling> {
+        let disk = self.disk.as_ref()?;
+        Some(Spooling::again(
+            appender?,
+            outgoing.into_reader()?,
+            &disk.dir,
+        ))
     }
 
     /// What is left goes to the drop socket, or where the operator wants it.
@@ -301,7 +346,7 @@ impl Sensor {
                 Doomed::new(unsent, Vec::new()),
                 // The sender holds them and does not end: it may have sent them.
                 Doomed {
-                    unseen: self.status.gauge.counts().held,
+                    unseen: self.status.counts().buffered,
                     ..Doomed::new(sent, Vec::new())
                 },
             ],
@@ -358,7 +403,7 @@ impl Sensor {
                 "start it again",
             )
         };
-        let (stream, outgoing) = self
+        let mut outgoing = self
             .left
             .recv_timeout(HALT_SECS_MAX)
             .map_err(|_| busy("sensor-send"))?;
@@ -370,15 +415,25 @@ impl Sensor {
             .fifo
             .recv_timeout(HALT_SECS_MAX)
             .map_err(|_| busy("sensor-ctrl"))?;
-        let status = self.join();
-        crate::notice!("{}", status.final_line());
-        let (acknowledged, chunks) = outgoing.carry(&status);
-        let carried = Carried {
-            stream,
-            acknowledged,
-            sockets: sockets.iter().map(Served::left_open).collect(),
-            chunks,
+        let appender = match &self.disk {
+            Some(disk) => {
+                let left = disk.appender.recv_timeout(HALT_SECS_MAX);
+                Some(left.map_err(|_| busy("sensor-disk"))?)
+            }
+            None => None,
         };
+        let carried = Carried {
+            stream: outgoing.stream(),
+            acknowledged: outgoing.acknowledged(),
+            is_spooled: self.disk.is_some(),
+            chunks: outgoing.carry(),
+            sockets: sockets.iter().map(Served::left_open).collect(),
+        };
+        let mut spooling = self.spooling(appender, outgoing);
+        if let Some(spooling) = &mut spooling {
+            spooling.close();
+        }
+        crate::notice!("{}", self.join().final_line());
         let mut leaving = fifo.leaving();
         leaving.open.extend(sockets.iter().map(Served::as_fd));
         let write = |carrier: &mut Carrier| carried.write(carrier);
@@ -389,9 +444,19 @@ impl Sensor {
             sockets,
             leaving: Vec::new(),
             fifo,
+            spooling,
             carried: Some(carried),
         })
     }
+}
+
+fn spawn_disk(crew: &mut Crew, way: OverDisk) -> Result<DiskEnd, Error> {
+    let (appender_send, appender) = bounded(1);
+    let OverDisk { disk, syncer, dir } = way;
+    crew.spawn("sensor-sync", move || syncer.run())?;
+    // An error: nobody wants to know what it leaves.
+    crew.spawn("sensor-disk", move || drop(appender_send.send(disk.run())))?;
+    Ok(DiskEnd { appender, dir })
 }
 
 fn announce(inputs: &Inputs, config: &SensorConfig) {
@@ -408,7 +473,17 @@ fn announce(inputs: &Inputs, config: &SensorConfig) {
         }
     );
     slack::tell();
-    crate::info!(
-        "durable: no, there is no spool; what is not acknowledged yet is lost if this process is killed"
-    );
+    match &config.spool {
+        Some(spool) => crate::info!(
+            "durable: yes, alerts wait in spool {} until servsock has stored them{}",
+            spool.dir.display(),
+            match spool.options.sync {
+                spool::Sync::Group => "",
+                spool::Sync::Off => "; a power loss may take the last seconds (--spool-sync off)",
+            }
+        ),
+        None => crate::info!(
+            "durable: no, there is no spool; what is not acknowledged yet is lost if this process is killed"
+        ),
+    }
 }

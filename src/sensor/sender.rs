@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::outgoing::{Outgoing, Peek};
+use super::outgoing::{Outgoing, Peek, Piece};
 use super::status::Status;
 use super::tuning::Tuning;
 use crate::alert::SensorName;
@@ -66,14 +66,13 @@ impl Deadline {
 pub(super) struct Sender {
     server: Server,
     sensor: SensorName,
-    stream: StreamId,
     waker: Waker,
     deadline: Deadline,
     tuning: Tuning,
     /// The latest wish for a new connection that was seen.
     wanted: u64,
     status: Status,
-    outgoing: Outgoing,
+    outgoing: Box<dyn Outgoing>,
     /// The line about the first stored alert was written.
     told_stored: bool,
     /// Since when there is no connection, and what was told of it last, and when.
@@ -106,7 +105,7 @@ enum Ended {
 impl Sender {
     pub(super) fn new(
         config: &SensorConfig,
-        (stream, outgoing): (StreamId, Outgoing),
+        outgoing: Box<dyn Outgoing>,
         waker: Waker,
         deadline: Deadline,
         tuning: Tuning,
@@ -116,7 +115,6 @@ impl Sender {
         Sender {
             server: config.server.clone(),
             sensor: config.sensor.clone(),
-            stream,
             waker,
             deadline,
             tuning,
@@ -134,8 +132,8 @@ impl Sender {
         }
     }
 
-    /// Sends until the deadline, or until all is acknowledged and nothing more comes. What is left, and of which stream.
-    pub(super) fn run(mut self) -> (StreamId, Outgoing) {
+    /// Sends until the deadline, or until all is acknowledged and nothing more comes. What is left.
+    pub(super) fn run(mut self) -> Box<dyn Outgoing> {
         while !self.deadline.is_over() {
             match self.connect_and_send() {
                 Ended::Stopped => break,
@@ -159,7 +157,7 @@ impl Sender {
                 self.turn_to_server();
             }
         }
-        (self.stream, self.outgoing)
+        self.outgoing
     }
 
     /// Whether a command wants a new connection.
@@ -189,13 +187,14 @@ impl Sender {
         if self.outgoing.is_any_sent() {
             return;
         }
-        match random_stream() {
-            Ok(stream) => {
-                self.stream = stream;
-                self.outgoing.renumber();
-            }
-            Err(error) => crate::warning!("the stream goes on at {}: {error}", self.server),
+        if let Err(error) = self.begin_stream() {
+            crate::warning!("the stream goes on at {}: {error}", self.server);
         }
+    }
+
+    fn begin_stream(&mut self) -> Result<(), String> {
+        let stream = random_stream().map_err(|error| error.to_string())?;
+        self.outgoing.begin_stream(stream)
     }
 
     /// Counts a try without success; whether it was the last one that -M allows.
@@ -215,7 +214,8 @@ impl Sender {
     /// Tells of a lost connection once, again when the reason is another or alerts begin to wait, and now and then.
     fn tell_lost(&mut self, reason: &str) {
         self.status.shared.line.down(reason);
-        let waiting = self.status.gauge.counts().held;
+        let counts = self.status.counts();
+        let waiting = counts.buffered + counts.spooled;
         let again = match waiting {
             0 if self.status.shared.ledger.has_losses() => "trying again".to_owned(),
             0 => "it is made again when the next alert comes".to_owned(),
@@ -250,7 +250,7 @@ impl Sender {
             let left = until.saturating_duration_since(Instant::now());
             let stops_now = self.deadline.get().is_some() && !was_stopping;
             let ends = stops_now || self.is_unwanted();
-            if left.is_zero() || ends || self.outgoing.is_finished(&self.status) {
+            if left.is_zero() || ends || self.outgoing.is_finished() {
                 return;
             }
             let _ = net::poll(&mut [net::readable(&self.waker)], Some(left));
@@ -262,8 +262,7 @@ impl Sender {
     fn wait_for_alert(&mut self) -> bool {
         loop {
             self.waker.clear();
-            let has_losses = self.status.shared.ledger.has_losses();
-            if self.outgoing.is_under_way() || has_losses || self.is_unwanted() {
+            if self.is_unwanted() {
                 return true;
             }
             match self.outgoing.peek() {
@@ -282,7 +281,7 @@ impl Sender {
             1,
             "connecting to {}, stream {}",
             self.server,
-            self.stream
+            self.outgoing.stream()
         );
         self.was_welcome = false;
         // A wish for another connection ends this try.
@@ -306,7 +305,7 @@ impl Sender {
         };
         self.outgoing.start_again();
         connection.queue(&Frame::Hello(Hello {
-            stream: self.stream,
+            stream: self.outgoing.stream(),
             forgotten: self.outgoing.acknowledged(),
             sensor: self.sensor.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -348,22 +347,22 @@ impl Sender {
             }
             let is_open = line.welcome.is_some() && line.leaves_by.is_none();
             while is_open && connection.has_room() {
-                match self.outgoing.next_chunk(&self.status) {
-                    Some(next) => {
+                match self.outgoing.next_piece() {
+                    Some(Piece { first, chunk }) => {
                         crate::debug!(
                             Send,
                             3,
                             "sending {} items from number {} on, {} bytes",
-                            next.chunk.len(),
-                            next.first,
-                            next.chunk.bytes().len()
+                            chunk.len(),
+                            first,
+                            chunk.bytes().len()
                         );
-                        connection.queue_items(next.first, next.chunk.len(), next.chunk.bytes());
+                        connection.queue_items(first, chunk.len(), chunk.bytes());
                     }
                     None => break,
                 }
             }
-            if self.deadline.is_over() || self.outgoing.is_finished(&self.status) {
+            if self.deadline.is_over() || self.outgoing.is_finished() {
                 return Ok(Ended::Stopped);
             }
             connection.flush()?;
@@ -405,7 +404,7 @@ impl Sender {
             line.silent_since = Instant::now();
             match frame {
                 Frame::Welcome(welcome) if line.welcome.is_none() => {
-                    if let Err(reason) = self.outgoing.acknowledge(welcome.stored) {
+                    if let Err(reason) = self.outgoing.welcome(welcome.stored) {
                         return Ok(Some(Ended::NewStream(reason)));
                     }
                     line.welcome = Some(welcome);
@@ -440,14 +439,14 @@ impl Sender {
     }
 
     fn heartbeat(&self) -> Heartbeat {
-        let counts = self.status.gauge.counts();
+        let counts = self.status.counts();
         Heartbeat {
             now_us: now_us(),
             heard_us: self.status.shared.heard_us.load(Relaxed),
-            received: counts.pushed,
+            received: counts.received,
             dropped: counts.dropped,
-            buffered: counts.held,
-            spooled: 0,
+            buffered: counts.buffered,
+            spooled: counts.spooled,
             oldest_us: self.status.oldest_us(),
         }
     }
@@ -466,7 +465,7 @@ impl Sender {
                 "connected to servsock at {}{sid}, after {} s without; {} alerts were dropped since start",
                 self.server,
                 since.elapsed().as_secs(),
-                self.status.gauge.counts().dropped
+                self.status.counts().dropped
             ),
         }
     }
@@ -499,13 +498,11 @@ impl Sender {
     /// servsock has more of this stream than was sent: two sensors share a stream id, or a state was put back. What
     /// is not acknowledged goes out again, under a new name.
     fn restart_stream(&mut self, reason: &str) {
-        match random_stream() {
-            Ok(stream) => self.stream = stream,
+        match self.begin_stream() {
+            Ok(()) => crate::err!("{}: {reason}; a new stream begins", self.server),
             // Under the old name new numbers would be taken for old ones: the next try is to be refused again.
-            Err(error) => return crate::err!("{}: {reason}, but {error}", self.server),
+            Err(error) => crate::err!("{}: {reason}, but {error}", self.server),
         }
-        crate::err!("{}: {reason}; a new stream begins", self.server);
-        self.outgoing.renumber();
     }
 }
 

@@ -2,22 +2,47 @@
 
 #![forbid(unsafe_code)]
 
+use super::held::Held;
 use super::ledger::Ledger;
 use super::line::LineState;
 use crate::alert::Ids;
-use crate::buffer::{Counts, Gauge};
+use crate::buffer::Gauge;
 use crate::clock::now_us;
 use crate::ctrl;
 use crate::options::Server;
+use crate::spool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Numbers since start.
 #[derive(Clone)]
 pub(super) struct Status {
     pub(super) gauge: Gauge,
     pub(super) shared: Arc<Shared>,
+    spooled: Option<Spooled>,
+}
+
+/// What is between the buffer and servsock.
+#[derive(Clone)]
+pub(super) struct Spooled {
+    pub(super) gauge: spool::Gauge,
+    pub(super) held: Arc<Held>,
+}
+
+/// Where the alerts are. What was received here, or lay in the spool at the start, is in one of the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Taken from the IDS.
+    pub(super) received: u64,
+    /// Acknowledged by servsock.
+    pub(super) sent: u64,
+    /// Dropped at HighWater, or damaged in the spool.
+    pub(super) dropped: u64,
+    /// In memory only.
+    pub(super) buffered: u64,
+    /// On the disk and not acknowledged; loss records among them.
+    pub(super) spooled: u64,
 }
 
 /// What the receiver counts, and the sender knows.
@@ -33,6 +58,10 @@ pub(super) struct Shared {
     pub(super) line: LineState,
     /// servsock says that it cannot reach its database.
     pub(super) database_away: AtomicBool,
+    /// Alerts of the spool that servsock acknowledged.
+    sent: AtomicU64,
+    /// Alerts of the spool that could not be read any more.
+    damaged: AtomicU64,
     /// The alert sockets' paths, by their numbers.
     pub(super) sockets: Vec<String>,
 }
@@ -40,6 +69,7 @@ pub(super) struct Shared {
 impl Status {
     pub(super) fn new(
         gauge: Gauge,
+        spooled: Option<Spooled>,
         ledger: Ledger,
         sockets: Vec<String>,
         server: &Server,
@@ -50,29 +80,70 @@ impl Status {
             database_away: AtomicBool::new(false),
             other_records: AtomicU64::new(0),
             heard_us: AtomicI64::new(0),
+            sent: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
             first_alert: Default::default(),
             sockets,
         };
         Status {
             gauge,
             shared: Arc::new(shared),
+            spooled,
         }
+    }
+
+    /// The numbers of this moment.
+    pub(super) fn counts(&self) -> Counts {
+        let buffer = self.gauge.counts();
+        let Some(Spooled { gauge, held }) = &self.spooled else {
+            return Counts {
+                received: buffer.pushed,
+                sent: buffer.acknowledged,
+                dropped: buffer.dropped,
+                buffered: buffer.held,
+                spooled: 0,
+            };
+        };
+        Counts {
+            received: buffer.pushed,
+            sent: self.shared.sent.load(Relaxed),
+            dropped: buffer.dropped + self.shared.damaged.load(Relaxed),
+            buffered: buffer.held + held.items(),
+            spooled: gauge.counts().waiting(),
+        }
+    }
+
+    /// servsock acknowledged so many alerts of the spool.
+    pub(super) fn note_sent(&self, alerts: u64) {
+        self.shared.sent.fetch_add(alerts, Relaxed);
+    }
+
+    /// So many alerts of the spool cannot be read any more.
+    pub(super) fn note_damaged(&self, alerts: u64) {
+        self.shared.damaged.fetch_add(alerts, Relaxed);
     }
 
     /// The final statistics.
     pub(super) fn final_line(&self) -> String {
-        self.line(&self.gauge.counts(), &Counts::default())
+        self.line(&self.counts(), &Counts::default())
     }
 
-    /// How long the oldest alert waits that is not acknowledged. After a restart it begins anew.
+    /// Since when the oldest alert waits that is not acknowledged. After a restart it begins anew.
+    fn oldest(&self) -> Option<Instant> {
+        let spooled = self.spooled.as_ref();
+        let oldest = spooled.and_then(|spooled| spooled.held.oldest());
+        oldest.or_else(|| self.gauge.oldest())
+    }
+
+    /// How long that alert waits.
     pub(super) fn lag(&self) -> Duration {
-        let oldest = self.gauge.oldest();
+        let oldest = self.oldest();
         oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// When that alert came, microseconds since 1970; 0 where none waits.
     pub(super) fn oldest_us(&self) -> i64 {
-        match self.gauge.oldest() {
+        match self.oldest() {
             None => 0,
             Some(since) => {
                 let lag = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
@@ -93,12 +164,16 @@ impl Status {
         };
         let line = ctrl::statistics(
             [
-                ("received", now.pushed, before.pushed),
-                ("sent", now.acknowledged, before.acknowledged),
+                ("received", now.received, before.received),
+                ("sent", now.sent, before.sent),
                 ("dropped", now.dropped, before.dropped),
             ],
-            now.held,
+            now.buffered,
         );
-        line + &refused + &others
+        let spooled = match self.spooled {
+            Some(_) => format!(", on disk {}", now.spooled),
+            None => String::new(),
+        };
+        line + &spooled + &refused + &others
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::format::{HEADER_BYTES, Header, Salt, put_record, record_bytes};
+use super::group::{Begun, Group, Synced};
 use super::index::{Counts, Index};
 use super::trouble::{Health, News, Trouble};
 use super::{Options, Stream, Sync};
@@ -15,12 +16,18 @@ use std::sync::Arc;
 
 /// Writes to the spool.
 ///
-/// Invariant: `durable < next`, and all of `active` but the records from `durable + 1` to `next - 1` is durable.
+/// Invariant: `durable < next`, and all that is in no file of `unsynced` is durable.
 pub struct Appender {
     index: Arc<Index>,
     options: Options,
     /// The newest segment, if it was begun by this process and never failed.
     active: Option<Active>,
+    /// Segments in which something is not durable; `active` is the last of them.
+    unsynced: Vec<Begun>,
+    /// Segments with nothing that counts, because the disk failed; they go before another one is begun.
+    stale: Vec<u64>,
+    /// Raised by each failure of the disk: a group from before says nothing of what was appended since.
+    failures: u64,
     next: u64,
     durable: u64,
     /// Records on their way to the file.
@@ -33,7 +40,7 @@ pub struct Appender {
 }
 
 struct Active {
-    file: File,
+    file: Arc<File>,
     header: Header,
     salt: Salt,
     bytes: u64,
@@ -45,6 +52,9 @@ impl Appender {
             index,
             options,
             active: None,
+            unsynced: Vec::new(),
+            stale: Vec::new(),
+            failures: 0,
             next,
             durable: next - 1,
             records: Vec::new(),
@@ -87,7 +97,7 @@ impl Appender {
     pub fn append(&mut self, first: u64, chunk: &Chunk) -> Result<(), Trouble> {
         assert!(first >= self.next, "number {first} was given before");
         let result = self.write(first, chunk);
-        self.settle(result)
+        self.note(result)
     }
 
     /// Brings to the disk what was appended. The last durable number.
@@ -96,12 +106,38 @@ impl Appender {
     ///
     /// As for `append`.
     pub fn sync(&mut self) -> Result<u64, Trouble> {
-        let before = self.durable;
-        let result = self.bring_to_disk();
-        self.settle(result)?;
-        if self.durable > before {
-            self.health.works();
-            self.was_full = false;
+        match self.group() {
+            Some(group) => self.settle(group.sync()),
+            None => Ok(self.durable),
+        }
+    }
+
+    /// What was appended and is not durable, for another thread to bring to the disk while this one appends more.
+    /// `None`: all is durable.
+    pub fn group(&self) -> Option<Group> {
+        let end = self.active.as_ref()?;
+        (self.durable + 1 < self.next).then(|| Group {
+            index: Arc::clone(&self.index),
+            segments: match self.options.sync {
+                Sync::Group => self.unsynced.clone(),
+                Sync::Off => Vec::new(),
+            },
+            last: self.next - 1,
+            end: (end.header.first, end.bytes),
+            failures: self.failures,
+        })
+    }
+
+    /// Notes what became of a group. The last durable number.
+    ///
+    /// # Errors
+    ///
+    /// As for `append`.
+    pub fn settle(&mut self, synced: Synced) -> Result<u64, Trouble> {
+        if synced.failures == self.failures {
+            let result = synced.result;
+            self.note(result)?;
+            self.is_durable(synced.last, synced.end);
         }
         Ok(self.durable)
     }
@@ -113,11 +149,10 @@ impl Appender {
     ///
     /// As for `append`; the old stream goes on then.
     pub fn begin_stream(&mut self, id: StreamId) -> Result<Stream, Trouble> {
+        self.sync()?;
         let base = self.counts().acknowledged;
-        let result = self
-            .bring_to_disk()
-            .and_then(|()| self.begin(self.next, Stream { id, base }));
-        self.settle(result)?;
+        let begun = self.begin(self.next, Stream { id, base }, self.options.sync);
+        self.note(begun)?;
         Ok(self.stream())
     }
 
@@ -127,26 +162,25 @@ impl Appender {
     /// # Errors
     ///
     /// As for `append`.
-    pub fn close(mut self) -> Result<(), Trouble> {
+    pub fn close(&mut self) -> Result<(), Trouble> {
         self.sync()?;
         let counts = self.counts();
         if counts.segments > 0 && self.noted < counts.acknowledged {
-            self.begin(self.next.max(counts.acknowledged + 1), self.stream())?;
+            let first = self.next.max(counts.acknowledged + 1);
+            let begun = self.begin(first, self.stream(), self.options.sync);
+            self.note(begun)?;
         }
         self.index.remove_acknowledged()
     }
 
     fn write(&mut self, first: u64, chunk: &Chunk) -> Result<(), Trouble> {
         if let Err(full) = self.check_room(chunk) {
-            // What was appended before stands.
-            self.bring_to_disk()?;
             self.was_full = true;
             return Err(full);
         }
         if first > self.next {
             // Within a segment numbers follow each other.
-            self.bring_to_disk()?;
-            self.begin(first, self.stream())?;
+            self.begin(first, self.stream(), Sync::Off)?;
         }
         for item in chunk.items() {
             self.make_room(record_bytes(item))?;
@@ -186,8 +220,7 @@ impl Appender {
             Some(end) if end + bytes <= self.segment_bytes() || end == HEADER_BYTES => Ok(()),
             _ => {
                 self.flush()?;
-                self.bring_to_disk()?;
-                self.begin(self.next, self.stream())
+                self.begin(self.next, self.stream(), Sync::Off)
             }
         }
     }
@@ -199,9 +232,10 @@ impl Appender {
             .max(HEADER_BYTES)
     }
 
-    /// Begins a segment with this number. All before is durable.
-    fn begin(&mut self, first: u64, stream: Stream) -> Result<(), Trouble> {
-        debug_assert!(self.records.is_empty() && self.durable + 1 == self.next);
+    /// Begins a segment with this number. `sync`: whether it is to be on the disk already when it is used.
+    fn begin(&mut self, first: u64, stream: Stream, sync: Sync) -> Result<(), Trouble> {
+        debug_assert!(self.records.is_empty());
+        self.remove_stale()?;
         let header = Header {
             stream,
             first,
@@ -209,17 +243,36 @@ impl Appender {
         };
         let directory = &self.index.directory;
         let file = directory
-            .begin_segment(&header, self.options.sync == Sync::Group)
+            .begin_segment(&header, sync == Sync::Group)
             .map_err(|answer| Trouble::io("begin", &directory.path_of(first), answer))?;
+        let file = Arc::new(file);
         self.index.began(&header);
+        self.unsynced.push(Begun {
+            first,
+            file: Arc::clone(&file),
+            is_on_disk: sync == Sync::Group,
+        });
         self.active = Some(Active {
             file,
             salt: Salt::of(stream.id),
             header,
             bytes: HEADER_BYTES,
         });
-        (self.next, self.durable) = (first, first - 1);
+        if self.durable + 1 == self.next {
+            self.durable = first - 1; // What is in between went past the disk.
+        }
+        self.next = first;
         self.noted = header.acknowledged;
+        Ok(())
+    }
+
+    /// In one that stays, numbers would be found later that belong to another segment.
+    fn remove_stale(&mut self) -> Result<(), Trouble> {
+        while let Some(&first) = self.stale.last() {
+            let removed = self.index.directory.remove(first);
+            removed.map_err(|answer| self.failed("remove", first, answer))?;
+            self.stale.pop();
+        }
         Ok(())
     }
 
@@ -236,51 +289,59 @@ impl Appender {
         written.map_err(|answer| self.failed("write", first, answer))
     }
 
-    fn bring_to_disk(&mut self) -> Result<(), Trouble> {
-        let Some(active) = self
-            .active
-            .as_ref()
-            .filter(|_| self.durable + 1 < self.next)
-        else {
-            return Ok(());
-        };
-        if self.options.sync == Sync::Group
-            && let Err(answer) = active.file.sync_data()
-        {
-            return Err(self.failed("write", active.header.first, answer));
+    fn is_durable(&mut self, last: u64, end: (u64, u64)) {
+        if last <= self.durable {
+            return;
         }
-        self.durable = self.next - 1;
-        self.index.is_durable(self.durable);
-        Ok(())
+        self.durable = last;
+        self.index.is_durable(last, end);
+        self.unsynced.retain(|begun| begun.first >= end.0);
+        for begun in &mut self.unsynced {
+            begun.is_on_disk |= begun.first == end.0;
+        }
+        self.health.works();
+        self.was_full = false;
     }
 
     fn failed(&self, tried: &'static str, first: u64, answer: io::Error) -> Trouble {
         Trouble::io(tried, &self.index.directory.path_of(first), answer)
     }
 
-    /// After an error of the disk all that is not durable counts as not appended, and this segment is not written to
-    /// any more: of its pages nobody knows what became of them, nor whether a segment was begun behind it.
-    fn settle<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {
+    /// After an error of the disk all that is not durable counts as not appended, and none of its segments is written
+    /// to any more: of their pages nobody knows what became of them, nor whether a segment was begun behind them.
+    fn note<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Trouble> {
         if let Err(trouble) = &result {
             self.health.fails(trouble);
         }
         if let Err(Trouble::Io { .. }) = &result {
+            self.failures += 1;
             self.records.clear();
             self.next = self.durable + 1;
-            if let Some(active) = self.active.take() {
-                // For the room. Should it fail: the next segment begins with the first of these numbers all the same.
-                let bytes = self.index.was_cut();
-                let _ = active.file.set_len(bytes);
-            }
+            self.active = None;
+            self.cut_unsynced();
         }
         result
+    }
+
+    fn cut_unsynced(&mut self) {
+        for begun in self.unsynced.drain(..).rev() {
+            match self.index.was_cut(&begun, self.durable) {
+                // For the room. Should it fail: the next segment begins with the first of these numbers all the same.
+                Some(bytes) => drop(begun.file.set_len(bytes)),
+                None => self.stale.push(begun.first),
+            }
+        }
     }
 }
 
 #[cfg(test)]
 impl Appender {
     /// The file that was written to.
-    pub(super) fn replace_file(&mut self, file: File) -> File {
+    pub(super) fn replace_file(&mut self, file: File) -> Arc<File> {
+        let file = Arc::new(file);
+        if let Some(begun) = self.unsynced.last_mut() {
+            begun.file = Arc::clone(&file);
+        }
         std::mem::replace(&mut self.active.as_mut().unwrap().file, file)
     }
 }

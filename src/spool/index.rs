@@ -5,9 +5,11 @@
 
 use super::directory::Directory;
 use super::format::{HEADER_BYTES, Header};
+use super::group::Begun;
 use super::lock::Lock;
 use super::trouble::Trouble;
 use super::{Recovered, Stream};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -146,31 +148,45 @@ impl Index {
         state.check();
     }
 
-    /// All of the newest segment may be read, up to this number.
-    pub(super) fn is_durable(&self, number: u64) {
+    /// All up to this number may be read: up to a byte of a segment, and the segments before it.
+    pub(super) fn is_durable(&self, number: u64, (first, bytes): (u64, u64)) {
         let mut state = self.lock();
-        let last = state
-            .segments
-            .back_mut()
-            .expect("a segment is being written");
-        last.durable_bytes = last.bytes;
+        let written = state.segments.iter_mut().rev();
+        let is_new =
+            |segment: &&mut Segment| segment.first > first || segment.durable_bytes < segment.bytes;
+        for segment in written.take_while(is_new) {
+            segment.durable_bytes = match segment.first.cmp(&first) {
+                Ordering::Less => segment.bytes,
+                Ordering::Equal => segment.durable_bytes.max(bytes),
+                Ordering::Greater => continue,
+            };
+        }
         state.durable = state.durable.max(number);
         state.check();
     }
 
-    /// What is not durable in the newest segment was cut off.
-    pub(super) fn was_cut(&self) -> u64 {
+    /// What is not durable in a segment was cut off: how much is left of it. `None`: nothing, and it does not count any
+    /// more.
+    pub(super) fn was_cut(&self, begun: &Begun, durable: u64) -> Option<u64> {
         let mut state = self.lock();
-        let last = state
-            .segments
-            .back_mut()
-            .expect("a segment is being written");
-        let less = last.bytes - last.durable_bytes;
-        last.bytes = last.durable_bytes;
-        let bytes = last.bytes;
-        state.bytes -= less;
+        let last = *state.segments.back()?;
+        debug_assert_eq!(last.first, begun.first, "the newest first");
+        state.bytes -= last.bytes;
+        // A header on the disk may be the only one with the stream's name.
+        let left = match begun.first > durable && !begun.is_on_disk {
+            true => {
+                state.segments.pop_back();
+                None
+            }
+            false => {
+                let last = state.segments.back_mut().expect("it was seen above");
+                last.bytes = last.durable_bytes;
+                Some(last.durable_bytes)
+            }
+        };
+        state.bytes += left.unwrap_or(0);
         state.check();
-        bytes
+        left
     }
 
     /// Where a number is.

@@ -70,6 +70,17 @@ pub struct Reader {
     health: Health,
 }
 
+/// Looks at a spool.
+#[derive(Clone)]
+pub struct Gauge(Arc<Index>);
+
+impl Gauge {
+    /// Numbers of this moment.
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
+    }
+}
+
 impl Reader {
     pub(super) fn new(index: Arc<Index>) -> Reader {
         let next = index.counts().acknowledged + 1;
@@ -91,9 +102,25 @@ impl Reader {
         self.index.counts()
     }
 
+    /// Looks at the numbers from another thread.
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.index))
+    }
+
     /// What is to be told since this was asked last.
     pub fn take_news(&mut self) -> Option<News> {
         self.health.take_news()
+    }
+
+    /// The number that `read` goes on with.
+    pub fn next(&self) -> u64 {
+        self.next.max(self.counts().acknowledged + 1)
+    }
+
+    /// Goes on with this number, which is not below `next`: what is before it is somewhere else.
+    pub fn skip_to(&mut self, number: u64) {
+        debug_assert!(number >= self.next());
+        self.next = number;
     }
 
     /// The next items, or what there is in their place. `None`: no more is durable.

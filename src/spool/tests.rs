@@ -201,10 +201,10 @@ fn after_an_orderly_end_nothing_is_sent_twice_and_the_numbers_go_on() {
     spool.append_to(20, 800);
     spool.reader.acknowledge(20).unwrap();
     spool.appender.close().unwrap();
-    drop(spool.reader);
+    drop(spool);
 
     for _ in 0..2 {
-        let spool = Spool::open(&dir, &SMALL);
+        let mut spool = Spool::open(&dir, &SMALL);
         assert_eq!((spool.recovered.waiting(), spool.recovered.last), (0, 20));
         assert_eq!(spool.files().len(), 1, "the header that keeps the stream");
         spool.appender.close().unwrap();
@@ -292,7 +292,7 @@ fn items_that_went_past_the_disk_have_numbers_too() {
     spool.reader.acknowledge(12).unwrap();
     assert_eq!(spool.appender.next(), 9);
     spool.appender.close().unwrap();
-    drop(spool.reader);
+    drop(spool);
     assert_eq!(Spool::open(&dir, &SMALL).appender.next(), 13);
 }
 

@@ -217,3 +217,79 @@ fn a_start_on_a_full_disk_goes_well() {
     spool.append_to(4, 40);
     assert_eq!(spool.read_all(), (vec![4], vec![]));
 }
+
+#[test]
+fn a_group_goes_to_the_disk_while_more_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        sync: Sync::Group,
+        ..SMALL
+    };
+    let mut spool = Spool::open(&dir, &options);
+    // Three segments, none of which was waited for.
+    for number in 1..=6 {
+        spool
+            .appender
+            .append(number, &chunk([number], 800))
+            .unwrap();
+    }
+    let group = spool.appender.group().unwrap();
+    for number in 7..=10 {
+        spool
+            .appender
+            .append(number, &chunk([number], 800))
+            .unwrap();
+    }
+    assert_eq!(spool.reader.read().unwrap(), None);
+    assert_eq!(spool.appender.settle(group.sync()).unwrap(), 6);
+    assert_eq!(spool.read_all(), (numbers(1..=6), vec![]));
+    assert_eq!(spool.appender.sync().unwrap(), 10);
+    assert_eq!(spool.read_all(), (numbers(7..=10), vec![]));
+    assert!(spool.appender.group().is_none(), "all is durable");
+}
+
+#[test]
+fn a_failure_takes_back_all_segments_that_are_not_durable_and_what_a_group_from_before_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        sync: Sync::Group,
+        ..SMALL
+    };
+    let mut spool = Spool::open(&dir, &options);
+    spool.append_to(1, 800);
+    for number in 2..=7 {
+        spool
+            .appender
+            .append(number, &chunk([number], 800))
+            .unwrap();
+    }
+    let before = spool.appender.group().unwrap();
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    spool
+        .appender
+        .replace_file(std::os::fd::OwnedFd::from(socket).into());
+    assert!(spool.appender.sync().is_err());
+    assert_eq!(spool.appender.next(), 2);
+    assert_eq!(spool.files().len(), 4, "they go with the next one");
+    // Other items than before, as it would be after numbers that went past the disk.
+    spool.appender.append(4, &chunk(4..=5, 90)).unwrap();
+    assert_eq!(spool.files().len(), 2);
+    assert_eq!(
+        spool.appender.settle(before.sync()).unwrap(),
+        3,
+        "it says nothing any more"
+    );
+    spool.append_to(5, 90);
+    let expected = (vec![1, 4, 5], vec![2, 3]);
+    assert_eq!(spool.read_all(), expected);
+    assert_eq!(
+        spool.appender.counts().bytes,
+        spool
+            .files()
+            .iter()
+            .map(|file| std::fs::metadata(file).unwrap().len())
+            .sum::<u64>()
+    );
+    drop(spool);
+    assert_eq!(Spool::open(&dir, &options).read_all(), expected);
+}

@@ -106,9 +106,9 @@ impl Model {
             Step::Restart => self.restart(|_| {}),
             Step::Close => {
                 self.pending_is_durable();
-                let spool = self.spool.take().unwrap();
+                let mut spool = self.spool.take().unwrap();
                 spool.appender.close().unwrap();
-                drop(spool.reader);
+                drop(spool);
                 self.file_begins();
                 self.start();
             }
@@ -132,9 +132,8 @@ impl Model {
             let end = fs::metadata(&file).unwrap().len();
             let range = end - (format::FRONT_BYTES + item.len()) as u64..end;
             if range.start == HEADER_BYTES {
-                // It may have taken the place of a damaged one; and what is before it is durable.
+                // It may have taken the place of a damaged one.
                 self.bad_copies.retain(|(bad, _)| *bad != file);
-                self.pending_is_durable();
             }
             self.history.entry(number).or_default().insert(item.clone());
             self.pending.insert(
