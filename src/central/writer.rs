@@ -12,6 +12,8 @@ use super::settings::Settings;
 use super::swap::Place;
 use super::swapping::Swapping;
 use crate::alert::SensorName;
+#[cfg(feature = "broken-promises")]
+use crate::broken;
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
 use crate::net;
@@ -355,7 +357,7 @@ impl Writer {
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
         #[cfg(feature = "broken-promises")]
-        if crate::broken::breaks(crate::broken::ACKNOWLEDGE_BEFORE_COMMIT) {
+        if broken::breaks(broken::ACKNOWLEDGE_BEFORE_COMMIT) {
             self.tell_committed(last_seq, 1, 0, items);
         }
         loop {

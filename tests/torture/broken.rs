@@ -2,11 +2,14 @@
 
 use std::process::Command;
 
-/// Each promise, the faults that bring it to light, and what is said then.
-const BROKEN: [(&str, &str); 1] = [(
-    "acknowledge-before-commit",
-    "worker: kill -9,workers: kill -9",
-)];
+/// Each promise, and the faults that bring it to light.
+const BROKEN: [(&str, &str); 2] = [
+    (
+        "acknowledge-before-commit",
+        "worker: kill -9,workers: kill -9",
+    ),
+    ("forget-before-acknowledgement", "line: cut"),
+];
 const ROUNDS: &str = "12";
 
 #[test]

@@ -2,28 +2,42 @@
 //! without gap, order within each stream, and nothing missing that was acknowledged.
 
 use crate::database::Database;
-use crate::plan::Plan;
+use crate::faults::Fault;
+use crate::plan::{Plan, Spool};
 use crate::round::Outcome;
 use crate::sender::Sent;
 use crate::serial::FIRST_ADDRESS;
 use crate::site::{Sensor, Site};
 use flop::wire::StreamId;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 /// The one reason for which alerts may be dropped here.
 const HIGH_WATER: &str = "HighWater";
 
+/// A spool has everything that was sent so long before a kill, but for what the kernel still queued.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
+/// So many alerts a socket's queue holds, which goes with its process.
+static QUEUED: LazyLock<u32> = LazyLock::new(|| {
+    let most = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
+    let most: Option<u32> = most.ok().and_then(|most| most.trim().parse().ok());
+    most.expect("Linux says how many") + 1
+});
+
 /// Looks at all that a round left.
 pub(crate) fn check(plan: &Plan, site: &Site<'_>) -> Outcome {
     let mut outcome = Outcome::default();
-    for (sensor, plan) in site.sensors.iter().zip(&plan.sensors) {
+    for (sensor, sensor_plan) in site.sensors.iter().zip(&plan.sensors) {
         let sent = sensor.ids.sent();
         outcome.alerts += u64::from(sent.count());
         let mut check = Check {
             database: &site.database,
             sensor,
             sent,
-            may_drop: plan.high_water.is_some(),
+            may_drop: sensor_plan.high_water.is_some(),
+            has_spool: sensor_plan.spool != Spool::No,
+            is_bound: sensor_plan.high_water.is_none() && !plan.has(Fault::SpoolDiskFull),
             outcome: &mut outcome,
         };
         check.cids();
@@ -48,6 +62,9 @@ struct Check<'a> {
     sensor: &'a Sensor,
     sent: Sent,
     may_drop: bool,
+    has_spool: bool,
+    /// Nothing but a kill takes alerts, and the spool's disk takes them.
+    is_bound: bool,
     outcome: &'a mut Outcome,
 }
 
@@ -118,9 +135,12 @@ impl Check<'_> {
         self.missing(&known);
     }
 
-    /// A life is a stream, or with SIGHUP a part of one.
+    /// A life is a stream; with a spool all lives are one.
     fn order(&mut self, stored: &[i64]) {
-        let lives: Vec<_> = self.sent.lives().map(|(_, serials)| serials).collect();
+        let lives: Vec<_> = match self.has_spool {
+            true => vec![1..self.sent.count() + 1],
+            false => self.sent.lives().map(|(_, serials)| serials).collect(),
+        };
         for life in lives {
             let range = i64::from(life.start)..i64::from(life.end);
             let of_life: Vec<i64> = stored
@@ -141,17 +161,32 @@ impl Check<'_> {
     fn missing(&mut self, stored: &BTreeSet<u32>) {
         let dropped = self.dropped();
         self.outcome.dropped += dropped;
-        let (mut safe, mut killed, mut holes) = (0, 0, 0);
+        let (mut safe, mut killed, mut holes, mut oldest) = (0, 0, 0, Duration::ZERO);
         for (life, serials) in self.sent.lives() {
             let missing = serials.clone().filter(|serial| !stored.contains(serial));
-            let last = stored.range(serials).next_back().copied().unwrap_or(0);
-            match life.killed {
-                None => safe += missing.count() as u64,
-                Some(_) => {
-                    let missing: Vec<u32> = missing.collect();
-                    killed += missing.len() as u64;
-                    holes += missing.iter().filter(|serial| **serial < last).count() as u64;
-                }
+            let missing: Vec<u32> = missing.collect();
+            let Some(at) = life.killed else {
+                safe += missing.len() as u64;
+                continue;
+            };
+            killed += missing.len() as u64;
+            let last = stored.range(serials.clone()).next_back().copied();
+            holes += missing
+                .iter()
+                .filter(|serial| Some(**serial) < last)
+                .count() as u64;
+            let ages = missing
+                .iter()
+                .filter(|serial| **serial + *QUEUED < serials.end);
+            let ages = ages.map(|serial| at.saturating_duration_since(self.sent.time(*serial)));
+            oldest = oldest.max(ages.max().unwrap_or_default());
+        }
+        if self.has_spool && self.is_bound {
+            self.outcome.oldest = self.outcome.oldest.max(oldest);
+            if oldest > WRITTEN_WITHIN {
+                self.broken(&format!(
+                    "a spool lost what was sent {oldest:?} before its sockserv was killed"
+                ));
             }
         }
         // Memory is lost from the end: what was stored before is in front of it.

@@ -26,6 +26,7 @@ pub(crate) struct Occurrence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     SockservKilled,
+    SpoolingKilled,
     SockservStopped,
     SockservEnded,
     SockservRestarted,
@@ -52,6 +53,7 @@ pub(crate) enum Fault {
     DeliveredLate,
     DatabaseDiskFull,
     SwapDiskFull,
+    SpoolDiskFull,
     ClockSetBack,
     FifoAbused,
 }
@@ -64,6 +66,7 @@ pub(crate) enum Target {
     Worker,
     Database,
     Line,
+    Spool,
     Clock,
     Fifo,
 }
@@ -76,8 +79,9 @@ pub(crate) enum Progress {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 29] = [
+    pub(crate) const ALL: [Fault; 31] = [
         Fault::SockservKilled,
+        Fault::SpoolingKilled,
         Fault::SockservStopped,
         Fault::SockservEnded,
         Fault::SockservRestarted,
@@ -104,6 +108,7 @@ impl Fault {
         Fault::DeliveredLate,
         Fault::DatabaseDiskFull,
         Fault::SwapDiskFull,
+        Fault::SpoolDiskFull,
         Fault::ClockSetBack,
         Fault::FifoAbused,
     ];
@@ -112,6 +117,7 @@ impl Fault {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Fault::SockservKilled => "sockserv: kill -9",
+            Fault::SpoolingKilled => "sockserv with --spool: kill -9",
             Fault::SockservStopped => "sockserv: SIGSTOP, SIGCONT",
             Fault::SockservEnded => "sockserv: SIGTERM, started again",
             Fault::SockservRestarted => "sockserv: SIGHUP",
@@ -138,6 +144,7 @@ impl Fault {
             Fault::DeliveredLate => "line: old connection delivers late",
             Fault::DatabaseDiskFull => "disk full: database",
             Fault::SwapDiskFull => "disk full: swap, database locked",
+            Fault::SpoolDiskFull => "disk full: spool",
             Fault::ClockSetBack => "clock set back by an hour",
             Fault::FifoAbused => "FIFO abused",
         }
@@ -146,6 +153,7 @@ impl Fault {
     pub(crate) fn target(self) -> Target {
         match self {
             Fault::SockservKilled
+            | Fault::SpoolingKilled
             | Fault::SockservStopped
             | Fault::SockservEnded
             | Fault::SockservRestarted => Target::Sockserv,
@@ -171,6 +179,7 @@ impl Fault {
             | Fault::OnlyUp
             | Fault::OnlyDown
             | Fault::DeliveredLate => Target::Line,
+            Fault::SpoolDiskFull => Target::Spool,
             Fault::ClockSetBack => Target::Clock,
             Fault::FifoAbused => Target::Fifo,
         }
@@ -191,7 +200,10 @@ impl Fault {
 
     /// A small file system has to be mounted for it.
     pub(crate) fn needs_root(self) -> bool {
-        matches!(self, Fault::DatabaseDiskFull | Fault::SwapDiskFull)
+        matches!(
+            self,
+            Fault::DatabaseDiskFull | Fault::SwapDiskFull | Fault::SpoolDiskFull
+        )
     }
 
     /// It takes so long that it is left to few rounds.
@@ -204,7 +216,7 @@ impl Occurrence {
     pub(crate) fn begin(&self, site: &mut Site) {
         let mut dice = Dice::new(self.seed);
         match self.fault {
-            Fault::SockservKilled => site.sensor(self.sensor).kill(),
+            Fault::SockservKilled | Fault::SpoolingKilled => site.sensor(self.sensor).kill(),
             Fault::SockservStopped => site.sensor(self.sensor).signal(Signal::SIGSTOP),
             Fault::SockservEnded => site.sensor(self.sensor).signal(Signal::SIGTERM),
             Fault::SockservRestarted => site.sensor(self.sensor).signal(Signal::SIGHUP),
@@ -232,6 +244,7 @@ impl Occurrence {
                 site.fill_swap_disk();
                 site.lock_database();
             }
+            Fault::SpoolDiskFull => site.fill_spool_disk(),
             Fault::ClockSetBack => site.set_clock_back(Duration::from_secs(3_600)),
             Fault::FifoAbused => fifo::abuse(site, &mut dice),
             _ => self.begin_on_line(site, &mut dice),
@@ -265,7 +278,9 @@ impl Occurrence {
     pub(crate) fn end(&self, site: &mut Site) -> Progress {
         match self.fault {
             Fault::SockservStopped => site.sensor(self.sensor).signal(Signal::SIGCONT),
-            Fault::SockservKilled | Fault::SockservEnded => return site.start_sensor(self.sensor),
+            Fault::SockservKilled | Fault::SpoolingKilled | Fault::SockservEnded => {
+                return site.start_sensor(self.sensor);
+            }
             Fault::ServsockStopped => site.signal_all_of_servsock(Signal::SIGCONT),
             Fault::ServsockKilled | Fault::ServsockEnded | Fault::AllOfServsockKilled => {
                 return site.start_servsock();
@@ -276,9 +291,10 @@ impl Occurrence {
             }
             Fault::DatabaseStopped => site.wake_sessions(),
             Fault::DatabaseLocked => site.unlock_database(),
-            Fault::DatabaseDiskFull => site.empty_disks(),
+            Fault::DatabaseDiskFull => site.empty_database_disk(),
+            Fault::SpoolDiskFull => site.empty_spool_disk(),
             Fault::SwapDiskFull => {
-                site.empty_disks();
+                site.empty_swap_disk();
                 site.unlock_database();
             }
             Fault::LineCutInFrame | Fault::LineDelayed => site.sensor(self.sensor).line.heal(),

@@ -26,8 +26,19 @@ pub(crate) struct Plan {
 pub(crate) struct SensorPlan {
     pub(crate) form: Form,
     pub(crate) bursts: Vec<Burst>,
+    pub(crate) spool: Spool,
     /// HighWater, where it is so low that alerts are dropped.
     pub(crate) high_water: Option<u64>,
+}
+
+/// Whether a sockserv has a spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spool {
+    No,
+    /// `--spool-sync group`
+    Group,
+    /// `--spool-sync off`
+    Off,
 }
 
 impl Plan {
@@ -40,7 +51,7 @@ impl Plan {
             .needs_database()
             .unwrap_or_else(|| dice.one_of(&kinds));
         let count = dice.within(1..=3);
-        let sensors: Vec<SensorPlan> = (0..count).map(|_| SensorPlan::new(&mut dice)).collect();
+        let mut sensors: Vec<SensorPlan> = (0..count).map(|_| SensorPlan::new(&mut dice)).collect();
         let chosen = choose(&mut dice, first, faults, database);
         let swap = chosen.contains(&Fault::SwapDiskFull) || dice.one_in(2);
         let occur = |fault| Occurrence {
@@ -50,11 +61,13 @@ impl Plan {
             sensor: dice.index(sensors.len()),
             seed: dice.number(),
         };
+        let faults: Vec<Occurrence> = chosen.into_iter().map(occur).collect();
+        fit_spools(&mut sensors, &faults);
         Plan {
             seed,
             database,
             swap,
-            faults: chosen.into_iter().map(occur).collect(),
+            faults,
             sensors,
         }
     }
@@ -80,7 +93,27 @@ impl SensorPlan {
         SensorPlan {
             form,
             bursts: (0..dice.within(bursts)).map(|_| burst(dice)).collect(),
+            spool: dice.one_of(&[Spool::No, Spool::No, Spool::Group, Spool::Off]),
             high_water: dice.one_in(6).then(|| dice.within(20..=200)),
+        }
+    }
+}
+
+/// Gives spools to the sensors whose faults are about them, and none to the one that is killed without.
+fn fit_spools(sensors: &mut [SensorPlan], faults: &[Occurrence]) {
+    for occurrence in faults {
+        let spool = &mut sensors[occurrence.sensor].spool;
+        let is_about_it = matches!(
+            occurrence.fault,
+            Fault::SpoolingKilled | Fault::SpoolDiskFull
+        );
+        if is_about_it && *spool == Spool::No {
+            *spool = Spool::Group;
+        }
+    }
+    for occurrence in faults {
+        if occurrence.fault == Fault::SockservKilled {
+            sensors[occurrence.sensor].spool = Spool::No;
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) dropped: u64,
     /// In memory of a sockserv that was killed, or in its socket.
     pub(crate) with_process: u64,
+    /// With a spool: how long before the kill the oldest of these was sent.
+    pub(crate) oldest: Duration,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     /// Sentences about what should not be.

@@ -130,9 +130,9 @@ impl Watch {
     }
 
     /// The sockserv that it sent to is dead, and no other one is there yet.
-    pub(crate) fn was_killed(&self) {
+    pub(crate) fn was_killed(&self, at: Instant) {
         if let Some(life) = lock(&self.0).lives.last_mut() {
-            life.killed = Some(Instant::now());
+            life.killed = Some(at);
         }
     }
 }
@@ -140,6 +140,11 @@ impl Watch {
 impl Sent {
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.times.len()).expect("some thousand")
+    }
+
+    /// When this alert was sent.
+    pub(crate) fn time(&self, serial: u32) -> Instant {
+        self.times[serial as usize - 1]
     }
 
     /// Each life with its serial numbers.

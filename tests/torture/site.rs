@@ -5,7 +5,7 @@ use crate::database::{Database, Kind};
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::faults::{Fault, Progress};
-use crate::plan::Plan;
+use crate::plan::{Plan, Spool};
 use crate::postgres_server::{Cluster, Stop};
 use crate::program::{Program, built, ends, eventually, is_alive};
 use crate::proxy::Proxy;
@@ -16,12 +16,15 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A disk that has room for what a round sends.
 const DISK_MEGABYTES: u64 = 40;
 /// More than any fault lasts: a sockserv that is stopped in order delivers everything.
 const DRAIN_SECS: &str = "50";
+
+/// A transaction is short.
+const LOCK_WITHIN: Duration = Duration::from_millis(200);
 
 /// Where a round takes place.
 pub(crate) struct Site<'c> {
@@ -38,6 +41,7 @@ pub(crate) struct Site<'c> {
     clock: Option<Clock>,
     database_disk: Option<Disk>,
     swap_disk: Option<Disk>,
+    spool_disk: Option<Disk>,
     has_swap: bool,
     port: u16,
     /// Bound, but not listening: nobody else gets the port while servsock is down.
@@ -72,8 +76,11 @@ impl<'c> Site<'c> {
         };
         let database_disk = disk("disk", Fault::DatabaseDiskFull);
         let swap_disk = disk("swap", Fault::SwapDiskFull);
-        if plan.swap && swap_disk.is_none() {
-            fs::create_dir(folder.join("swap")).expect("a new folder");
+        let spool_disk = disk("spool", Fault::SpoolDiskFull);
+        for (name, disk) in [("swap", &swap_disk), ("spool", &spool_disk)] {
+            if disk.is_none() {
+                fs::create_dir(folder.join(name)).expect("a new folder");
+            }
         }
         let database = match (plan.database, &database_disk) {
             (Kind::Sqlite, None) => Database::Sqlite(folder.join("alerts.db")),
@@ -95,6 +102,7 @@ impl<'c> Site<'c> {
             clock,
             database_disk,
             swap_disk,
+            spool_disk,
             has_swap: plan.swap,
             port,
             _reserved: reserved,
@@ -113,6 +121,7 @@ impl<'c> Site<'c> {
             let port = line.port().to_string();
             let mut args = words(&["-s", &name, "-p", &port, "-N", &name, "-W", "1", "-q"]);
             args.extend(words(&["--drain", DRAIN_SECS]));
+            args.extend(spool_args(sensor.spool, &name));
             let high = sensor.high_water.unwrap_or(1_000_000);
             let (high, low) = (high.to_string(), (high / 2).to_string());
             args.extend(words(&["-H", &high, "-L", &low]));
@@ -251,9 +260,18 @@ impl<'c> Site<'c> {
         self.wake_workers();
     }
 
-    /// Nobody else can write to the SQLite database.
+    /// Nobody else can write to the SQLite database. Where a worker is stopped in the middle of a transaction, its lock is
+    /// as good.
     pub(crate) fn lock_database(&mut self) {
-        self.lock = Some(self.database.locked());
+        let Database::Sqlite(path) = &self.database else {
+            return;
+        };
+        let lock = rusqlite::Connection::open(path).and_then(|lock| {
+            lock.busy_timeout(LOCK_WITHIN)?;
+            lock.execute_batch("BEGIN IMMEDIATE")?;
+            Ok(lock)
+        });
+        self.lock = lock.ok();
     }
 
     pub(crate) fn unlock_database(&mut self) {
@@ -268,9 +286,20 @@ impl<'c> Site<'c> {
         self.swap_disk.iter().for_each(Disk::fill);
     }
 
-    pub(crate) fn empty_disks(&mut self) {
-        let disks = [&self.database_disk, &self.swap_disk];
-        disks.into_iter().flatten().for_each(Disk::empty);
+    pub(crate) fn fill_spool_disk(&mut self) {
+        self.spool_disk.iter().for_each(Disk::fill);
+    }
+
+    pub(crate) fn empty_database_disk(&mut self) {
+        self.database_disk.iter().for_each(Disk::empty);
+    }
+
+    pub(crate) fn empty_swap_disk(&mut self) {
+        self.swap_disk.iter().for_each(Disk::empty);
+    }
+
+    pub(crate) fn empty_spool_disk(&mut self) {
+        self.spool_disk.iter().for_each(Disk::empty);
     }
 
     pub(crate) fn set_clock_back(&mut self, by: Duration) {
@@ -354,8 +383,9 @@ impl Sensor {
     }
 
     pub(crate) fn kill(&mut self) {
+        let now = Instant::now();
         self.program().kill();
-        self.ids.was_killed();
+        self.ids.was_killed(now);
     }
 
     /// A line that is dead is left as it is until the sensor has noticed.
@@ -382,6 +412,16 @@ fn start(
     words.extend_from_slice(args);
     // env(1) becomes the program: the process is the same.
     Program::start_file(Path::new("/usr/bin/env"), &words, folder, &log)
+}
+
+fn spool_args(spool: Spool, name: &str) -> Vec<String> {
+    let when = match spool {
+        Spool::No => return Vec::new(),
+        Spool::Group => "group",
+        Spool::Off => "off",
+    };
+    let dir = format!("spool/{name}");
+    words(&["--spool", &dir, "--spool-sync", when])
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -4,12 +4,14 @@ use crate::faults::Fault;
 use crate::plan::Plan;
 use crate::round::Outcome;
 use std::fmt;
+use std::time::Duration;
 
 /// Sums, for each fault and for all rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<(Fault, Sum)>,
     all: Sum,
+    oldest: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +28,7 @@ impl Table {
     /// A round counts for each of its faults.
     pub(crate) fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.all.add(outcome);
+        self.oldest = self.oldest.max(outcome.oldest);
         for occurrence in &plan.faults {
             let fault = occurrence.fault;
             let row = match self.rows.iter().position(|(other, _)| *other == fault) {
@@ -63,7 +66,12 @@ impl fmt::Display for Table {
                 row(f, fault.name(), sum)?;
             }
         }
-        row(f, "**all rounds**", &self.all)
+        row(f, "**all rounds**", &self.all)?;
+        let oldest = self.oldest.as_millis();
+        writeln!(
+            f,
+            "\nWith a spool, what a kill took had been sent {oldest} ms before at most, or was in the socket."
+        )
     }
 }
 
