@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The one reason for which alerts may be dropped here.
 const HIGH_WATER: &str = "HighWater";
 
-/// A spool has everything that was sent so long before a kill, but for what the kernel still queued.
+/// A spool has everything that was sent so long before a kill, but for what the disk, or the kernel's queue, held up.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 /// So many alerts a socket's queue holds, which goes with its process.
 static QUEUED: LazyLock<u32> = LazyLock::new(|| {
@@ -26,7 +26,7 @@ static QUEUED: LazyLock<u32> = LazyLock::new(|| {
 });
 
 /// Looks at all that a round left.
-pub(crate) fn check(plan: &Plan, site: &Site<'_>) -> Outcome {
+pub(crate) fn check(plan: &Plan, site: &Site<'_>, stall: Duration) -> Outcome {
     let mut outcome = Outcome::default();
     for (sensor, sensor_plan) in site.sensors.iter().zip(&plan.sensors) {
         let sent = sensor.ids.sent();
@@ -38,6 +38,7 @@ pub(crate) fn check(plan: &Plan, site: &Site<'_>) -> Outcome {
             may_drop: sensor_plan.high_water.is_some(),
             has_spool: sensor_plan.spool != Spool::No,
             is_bound: sensor_plan.high_water.is_none() && !plan.has(Fault::SpoolDiskFull),
+            stall,
             outcome: &mut outcome,
         };
         check.cids();
@@ -65,6 +66,8 @@ struct Check<'a> {
     has_spool: bool,
     /// Nothing but a kill takes alerts, and the spool's disk takes them.
     is_bound: bool,
+    /// The longest that the disk let a write wait.
+    stall: Duration,
     outcome: &'a mut Outcome,
 }
 
@@ -182,10 +185,10 @@ impl Check<'_> {
             oldest = oldest.max(ages.max().unwrap_or_default());
         }
         if self.has_spool && self.is_bound {
-            self.outcome.oldest = self.outcome.oldest.max(oldest);
-            if oldest > WRITTEN_WITHIN {
+            self.outcome.oldest = self.outcome.oldest.max((oldest, self.stall));
+            if oldest > WRITTEN_WITHIN + self.stall {
                 self.broken(&format!(
-                    "a spool lost what was sent {oldest:?} before its sockserv was killed"
+                    "a spool lost what was sent {oldest:?} before its sockserv was killed; the disk held writes up for {:?}",self.stall
                 ));
             }
         }

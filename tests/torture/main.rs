@@ -24,6 +24,7 @@ mod faults;
 mod fifo;
 mod lanes;
 mod plan;
+mod probe;
 mod proxy;
 mod round;
 mod sender;

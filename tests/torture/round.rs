@@ -2,9 +2,10 @@
 //! database is looked at.
 
 use crate::check;
-use crate::faults::{Occurrence, Progress};
+use crate::faults::{Fault, Occurrence, Progress};
 use crate::plan::Plan;
 use crate::postgres_server::Cluster;
+use crate::probe::Probe;
 use crate::program::eventually;
 use crate::sender::Ids;
 use crate::site::{Sensor, Site};
@@ -31,8 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) dropped: u64,
     /// In memory of a sockserv that was killed, or in its socket.
     pub(crate) with_process: u64,
-    /// With a spool: how long before the kill the oldest of these was sent.
-    pub(crate) oldest: Duration,
+    /// With a spool: how long before the kill the oldest of these was sent, and the longest that the disk let a write wait.
+    pub(crate) oldest: (Duration, Duration),
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     /// Sentences about what should not be.
@@ -68,12 +69,16 @@ pub(crate) fn play(plan: &Plan, cluster: &mut Cluster) -> Outcome {
 fn play_in(folder: &Path, plan: &Plan, cluster: &mut Cluster) -> Outcome {
     let (mut site, all) = Site::new(plan, cluster, folder);
     site.start();
+    let probe = plan
+        .has(Fault::SpoolingKilled)
+        .then(|| Probe::start(folder));
     let sending: Vec<_> = all
         .into_iter()
         .zip(&plan.sensors)
         .map(|(ids, sensor)| ids.start(sensor.bursts.clone()))
         .collect();
     bring_faults(&mut site, &plan.faults);
+    let stall = probe.map(Probe::longest).unwrap_or_default();
     let all = sending.into_iter().map(|ids| {
         ids.join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -84,7 +89,7 @@ fn play_in(folder: &Path, plan: &Plan, cluster: &mut Cluster) -> Outcome {
         a_fresh_alert_arrives(&site, &site.sensors[number], ids, may_drop);
     }
     site.stop();
-    check::check(plan, &site)
+    check::check(plan, &site, stall)
 }
 
 /// A step that is due.

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) struct Table {
     rows: Vec<(Fault, Sum)>,
     all: Sum,
-    oldest: Duration,
+    oldest: (Duration, Duration),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,10 +67,11 @@ impl fmt::Display for Table {
             }
         }
         row(f, "**all rounds**", &self.all)?;
-        let oldest = self.oldest.as_millis();
+        let (oldest, stall) = (self.oldest.0.as_millis(), self.oldest.1.as_millis());
         writeln!(
             f,
-            "\nWith a spool, what a kill took had been sent {oldest} ms before at most, or was in the socket."
+            "\nWith a spool, what a kill took had been sent {oldest} ms before at most (a write to that disk took up to \
+             {stall} ms then), or was in the socket."
         )
     }
 }
