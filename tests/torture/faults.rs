@@ -258,7 +258,7 @@ impl Occurrence {
                 line.cut_at(Cut {
                     way: dice.one_of(&[Way::Up, Way::Down]),
                     frames: dice.within(0..=4),
-                    bytes: dice.one_of(&[0, 5, 8, 15, 20, 200, usize::MAX - 1]),
+                    bytes: dice.one_of(&[0, 5, 8, 15, 20, 200, usize::MAX]),
                 });
                 // Now and then the frames are those of a handshake.
                 if dice.one_in(2) {
@@ -270,7 +270,7 @@ impl Occurrence {
             Fault::OnlyUp => line.hold(false, true),
             Fault::OnlyDown => line.hold(true, false),
             Fault::DeliveredLate => line.part(),
-            _ => line.cut(),
+            _ => line.cut_on_the_way(),
         }
     }
 
@@ -298,7 +298,8 @@ impl Occurrence {
                 site.unlock_database();
             }
             Fault::LineCutInFrame | Fault::LineDelayed => site.sensor(self.sensor).line.heal(),
-            Fault::LineCut | Fault::LineHalfOpen | Fault::OnlyUp | Fault::OnlyDown => {
+            Fault::LineCut => site.sensor(self.sensor).line.cut_on_the_way(),
+            Fault::LineHalfOpen | Fault::OnlyUp | Fault::OnlyDown => {
                 let line = &site.sensor(self.sensor).line;
                 line.cut();
                 line.heal();

@@ -10,6 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// What a line across a continent takes.
+const ON_THE_WAY: Duration = Duration::from_millis(40);
+
 /// A direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -88,7 +91,15 @@ impl Proxy {
         self.line.lock().cut = Some(cut);
     }
 
-    /// Ends all connections; what is held is gone.
+    /// Ends all connections with something on its way in both directions, as there is on a long line.
+    pub(crate) fn cut_on_the_way(&self) {
+        self.hold(true, true);
+        thread::sleep(ON_THE_WAY);
+        self.cut();
+        self.hold(false, false);
+    }
+
+    /// The same at once; what is held is gone.
     pub(crate) fn cut(&self) {
         let mut state = self.line.lock();
         state.connections.drain(..).for_each(|line| line.end());
@@ -177,11 +188,9 @@ impl Line {
             }
             let delay = self.wait_until_open(way, connection);
             thread::sleep(delay);
-            let pass = match is_whole.then(|| self.cut_due(way)).flatten() {
-                Some(cut) => cut.min(bytes.len()),
-                None => bytes.len(),
-            };
-            if to.write_all(&bytes[..pass]).is_err() || pass < bytes.len() {
+            let cut = is_whole.then(|| self.cut_due(way)).flatten();
+            let pass = cut.map_or(bytes.len(), |cut| cut.min(bytes.len()));
+            if to.write_all(&bytes[..pass]).is_err() || cut.is_some() {
                 return connection.end();
             }
             if !is_whole {
