@@ -8,9 +8,9 @@ const BROKEN: [(&str, &str); 2] = [
         "acknowledge-before-commit",
         "worker: kill -9,workers: kill -9",
     ),
-    ("forget-before-acknowledgement", "line: cut"),
+    ("forget-before-acknowledgement", "line: cut, and cut again"),
 ];
-const ROUNDS: &str = "12";
+const ROUNDS: &str = "6";
 
 #[test]
 fn a_promise_that_is_broken_on_purpose_is_found() {

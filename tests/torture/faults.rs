@@ -143,7 +143,7 @@ impl Fault {
             Fault::OnlyDown => "line: only to the sensor, then cut",
             Fault::DeliveredLate => "line: old connection delivers late",
             Fault::DatabaseDiskFull => "disk full: database",
-            Fault::SwapDiskFull => "disk full: swap, database locked",
+            Fault::SwapDiskFull => "disk full: swap, PostgreSQL ended",
             Fault::SpoolDiskFull => "disk full: spool",
             Fault::ClockSetBack => "clock set back by an hour",
             Fault::FifoAbused => "FIFO abused",
@@ -192,8 +192,9 @@ impl Fault {
             | Fault::DatabaseCrashed
             | Fault::DatabaseEnded
             | Fault::DatabaseStopped
-            | Fault::SessionsKilled => Some(Kind::Postgres),
-            Fault::DatabaseLocked | Fault::SwapDiskFull => Some(Kind::Sqlite),
+            | Fault::SessionsKilled
+            | Fault::SwapDiskFull => Some(Kind::Postgres),
+            Fault::DatabaseLocked => Some(Kind::Sqlite),
             _ => None,
         }
     }
@@ -242,7 +243,7 @@ impl Occurrence {
             Fault::DatabaseDiskFull => site.fill_database_disk(),
             Fault::SwapDiskFull => {
                 site.fill_swap_disk();
-                site.lock_database();
+                site.stop_server(Stop::Fast);
             }
             Fault::SpoolDiskFull => site.fill_spool_disk(),
             Fault::ClockSetBack => site.set_clock_back(Duration::from_secs(3_600)),
@@ -295,7 +296,7 @@ impl Occurrence {
             Fault::SpoolDiskFull => site.empty_spool_disk(),
             Fault::SwapDiskFull => {
                 site.empty_swap_disk();
-                site.unlock_database();
+                site.start_server();
             }
             Fault::LineCutInFrame | Fault::LineDelayed => site.sensor(self.sensor).line.heal(),
             Fault::LineCut => site.sensor(self.sensor).line.cut_on_the_way(),
