@@ -141,7 +141,7 @@ impl Check<'_> {
     /// A life is a stream; with a spool all lives are one.
     fn order(&mut self, stored: &[i64]) {
         let lives: Vec<_> = match self.has_spool {
-            true => vec![1..self.sent.count() + 1],
+            true => std::iter::once(1..self.sent.count() + 1).collect(),
             false => self.sent.lives().map(|(_, serials)| serials).collect(),
         };
         for life in lives {
