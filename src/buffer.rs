@@ -6,7 +6,7 @@
 //!
 //! Invariants, checked by `debug_assert!` after each change and against a model in the tests:
 //! - `low < high`, and after each `push` `held <= high` and `bytes <= Water::bytes_max`, unless all that is held was
-//!   taken: memory has a ceiling.
+//!   taken: memory has a ceiling. While the outlet flows, the ceiling is that of the bytes alone.
 //! - `pushed == acknowledged + dropped + held`: an item is delivered or counted, never gone.
 //! - What is dropped is the newest that was never taken: what may have been sent keeps its sequence number and its
 //!   content for ever. What stays keeps its order.
@@ -232,6 +232,8 @@ struct State {
     /// The outlet's thread sleeps, or is about to.
     wanted: bool,
     closed: bool,
+    /// The outlet takes over what comes, however much: HighWater is for what cannot flow off.
+    flows: bool,
 }
 
 struct Shared {
@@ -257,6 +259,7 @@ pub fn new(water: Water, outlet: Waker) -> (Intake, Outlet, Gauge) {
             water,
             wanted: false,
             closed: false,
+            flows: false,
         }),
         outlet,
     });
@@ -364,15 +367,16 @@ impl State {
     }
 
     fn is_over(&self) -> bool {
-        self.counts.held > self.water.high || self.counts.bytes > self.water.bytes_max()
+        self.has_too_many() || self.counts.bytes > self.water.bytes_max()
+    }
+
+    fn has_too_many(&self) -> bool {
+        !self.flows && self.counts.held > self.water.high
     }
 
     fn drop_newest(&mut self) -> Dropped {
         let bytes_max = self.water.bytes_max();
-        let (over, over_bytes) = (
-            self.counts.held > self.water.high,
-            self.counts.bytes > bytes_max,
-        );
+        let (over, over_bytes) = (self.has_too_many(), self.counts.bytes > bytes_max);
         let held_goal = if over { self.water.low } else { u64::MAX };
         let bytes_goal = if over_bytes {
             bytes_max - bytes_max / 100
@@ -490,6 +494,11 @@ impl Outlet {
         self.acknowledge(u64::from(chunk.items));
         self.0.lock().counts.bytes -= std::mem::take(&mut chunk.counted);
         Taken::Chunk(chunk)
+    }
+
+    /// Whether the items flow off as they come, with `take_over`: then HighWater does not count.
+    pub fn set_flowing(&mut self, flows: bool) {
+        self.0.lock().flows = flows;
     }
 
     /// Whether `take` would find a chunk.

@@ -31,7 +31,7 @@ pub struct DaemonOptions {
     /// Umask: decimal, octal (0...) or hex (0x...)
     ///
     /// For the files that are made: sockets, PID file, database.
-    #[arg(short = 'm', long, value_name = "MODE", value_parser = umask)]
+    #[arg(short = 'm', long, value_name = "MODE", value_parser = umask, hide_short_help = true)]
     umask: Option<u32>,
     /// File for the process id
     ///

@@ -91,7 +91,8 @@ fn check_spool(dir: &Path) -> Result<ExitCode, Error> {
 
 fn export_spool(dir: &Path) -> Result<ExitCode, Error> {
     let exported = spool::export(dir, &mut BufWriter::new(std::io::stdout().lock()))?;
-    flop::notice!(
+    // Standard output has the records.
+    eprintln!(
         "{} alerts and {} other records of spool {}",
         exported.alerts,
         exported.others,

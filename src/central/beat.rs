@@ -38,20 +38,25 @@ impl Beat {
         self.heard_us
     }
 
-    /// Alerts on the sensor's disk.
-    pub(super) fn spooled(&self) -> u64 {
-        self.spooled
+    /// Alerts on the sensor's disk that are not committed by now: those go first.
+    pub(super) fn spooled(&self, stored: u64) -> u64 {
+        self.spooled.saturating_sub(self.since(stored))
     }
 
     /// Alerts in the sensor's memory that are not committed by now.
     pub(super) fn buffered(&self, stored: u64) -> u64 {
-        self.buffered
-            .saturating_sub(stored.saturating_sub(self.stored))
+        let of_those = self.since(stored).saturating_sub(self.spooled);
+        self.buffered.saturating_sub(of_those)
+    }
+
+    /// What was committed since it came.
+    fn since(&self, stored: u64) -> u64 {
+        stored.saturating_sub(self.stored)
     }
 
     /// When the oldest alert that was waiting at the heartbeat came, if some of those still wait.
     pub(super) fn oldest_us(&self, stored: u64) -> Option<i64> {
-        let waits = self.buffered(stored) > 0 || self.spooled > 0;
+        let waits = self.buffered(stored) > 0 || self.spooled(stored) > 0;
         self.oldest_us.filter(|_| waits)
     }
 }
@@ -90,6 +95,14 @@ mod tests {
         assert_eq!((beat.buffered(7), beat.buffered(16)), (10, 1));
         assert_eq!(beat.oldest_us(16), Some(998_000));
         assert_eq!((beat.buffered(17), beat.oldest_us(17)), (0, None));
+    }
+
+    #[test]
+    fn what_is_on_disk_is_committed_before_what_is_in_memory() {
+        let spooling = Heartbeat { spooled: 5, ..BEAT };
+        let beat = Beat::new(&spooling, 1_000_000, 7);
+        assert_eq!((beat.spooled(11), beat.buffered(11)), (1, 10));
+        assert_eq!((beat.spooled(13), beat.buffered(13)), (0, 9));
     }
 
     #[test]

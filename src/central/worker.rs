@@ -557,7 +557,7 @@ impl Worker {
                 .beat
                 .buffered(self.stored)
                 .max(self.gauge.counts().held),
-            spooled: self.beat.spooled().saturating_add(self.swapped),
+            spooled: self.beat.spooled(self.stored).saturating_add(self.swapped),
             pending: self.pending.alerts(),
             database_away: self.database_away,
         }

@@ -99,7 +99,7 @@ pub struct Sockserv {
     /// Only count what is dropped, show it nowhere
     #[arg(short = 'q', long, help_heading = "Buffer")]
     quiet: bool,
-    /// Directory in which alerts wait on disk [default: none]
+    /// Alerts wait on disk in there [default: off]
     ///
     /// Alerts wait there until servsock has stored them: they survive a kill and a power loss, and what is over HighWater
     /// stays there. Made if it is not there; one sockserv for each directory. Under systemd with StateDirectory= its

@@ -52,7 +52,17 @@ fn the_option_structs_are_sound() {
 #[test]
 fn each_option_has_a_long_name_and_one_keyword() {
     let without = [
-        "config", "dump", "test", "offline", "status", "json", "version", "help", "worker",
+        "config",
+        "dump",
+        "test",
+        "offline",
+        "status",
+        "json",
+        "version",
+        "help",
+        "worker",
+        "spool_check",
+        "spool_export",
     ];
     for (command, keywords) in [
         (Sockserv::command(), SOCKSERV_KEYWORDS),
@@ -304,4 +314,27 @@ fn a_dump_is_a_file_that_gives_the_same_dump_and_never_shows_a_password() {
         let dump = servsock(&args, "").unwrap().dump;
         assert!(!dump.contains("sesame"), "{dump}");
     }
+}
+
+#[test]
+fn a_spool_is_wherever_it_is_wished_else_where_systemd_has_a_place_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = |args: &[&str], state: Option<&str>| {
+        let in_force = in_force::<Sockserv>(&folder, args, "", SOCKSERV_KEYWORDS).unwrap();
+        let surroundings = Surroundings {
+            host_name: || Ok("host".to_owned()),
+            state_directory: state.map(Into::into),
+        };
+        let config = Sockserv::validate(&in_force, surroundings).unwrap();
+        config.spool.map(|spool| spool.dir.display().to_string())
+    };
+    assert_eq!(dir(&[], None), None);
+    assert_eq!(dir(&[], Some("")), None);
+    assert_eq!(
+        dir(&[], Some("/var/lib/flop")).as_deref(),
+        Some("/var/lib/flop/spool")
+    );
+    assert_eq!(dir(&[], Some("/a:/b")).as_deref(), Some("/a/spool"));
+    assert_eq!(dir(&["--spool", "/c"], Some("/a")).as_deref(), Some("/c"));
+    assert_eq!(dir(&["--spool", "off"], Some("/a")), None);
 }

@@ -27,6 +27,14 @@ pub(super) fn directory(what: &str, path: &Path) -> Finding {
     }
 }
 
+/// A directory that the daemon makes if it is not there.
+pub(super) fn own_directory(what: &str, path: &Path) -> Finding {
+    match fs::symlink_metadata(path) {
+        Ok(_) => directory(what, path),
+        Err(_) => free(what, path),
+    }
+}
+
 pub(super) fn can_make_files(path: &Path) -> Result<(), String> {
     let directory = fs::metadata(path)
         .map_err(|error| format!("{error}; it must exist and be writable for this user"))?;

@@ -17,6 +17,10 @@ pub fn sockserv(config: &SensorConfig, offline: bool) -> Vec<Finding> {
         PROGRAM,
         &config.daemon.from_here(&config.control),
     ));
+    if let Some(spool) = &config.spool {
+        let dir = config.daemon.from_here(&spool.dir);
+        findings.push(paths::own_directory("spool directory", &dir));
+    }
     if !offline {
         if let Some(socket) = &config.drop_socket {
             let socket = config.daemon.from_here(socket);

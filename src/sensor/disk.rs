@@ -128,6 +128,7 @@ impl Disk {
 
     /// Brings what comes to the disk until nothing comes any more.
     pub(super) fn run(mut self) -> Appender {
+        self.set_failing(false);
         loop {
             self.waker.clear();
             self.settle();
@@ -161,18 +162,24 @@ impl Disk {
             Ok(number) => {
                 self.held.is_durable(number);
                 if number >= self.held.last() {
-                    self.held.set_open(false);
+                    self.set_failing(false);
                 }
                 self.sender.wake();
             }
-            Err(trouble) => self.fails(&trouble),
+            Err(_) => self.fails(),
         }
     }
 
-    fn fails(&mut self, _trouble: &Trouble) {
+    /// The appender has the reason for `tell_news`.
+    fn fails(&mut self) {
         self.retry_at = Some(Instant::now() + RETRY_EVERY);
-        self.held.set_open(true);
+        self.set_failing(true);
         self.sender.wake();
+    }
+
+    fn set_failing(&mut self, fails: bool) {
+        self.held.set_open(fails);
+        self.outlet.set_flowing(!fails);
     }
 
     /// Takes what is in the buffer, losses in front of it, as far as there is room.
@@ -213,8 +220,12 @@ impl Disk {
         }
         self.retry_at = None;
         for numbered in self.held.from(self.appender.next()) {
-            if let Err(trouble) = self.appender.append(numbered.first, &numbered.chunk) {
-                return self.fails(&trouble);
+            if self
+                .appender
+                .append(numbered.first, &numbered.chunk)
+                .is_err()
+            {
+                return self.fails();
             }
         }
     }

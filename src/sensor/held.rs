@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// So much may be written to the disk and not be durable yet; then what comes waits in the buffer, under HighWater.
 const BYTES_MAX: usize = 16 << 20;
+/// While the disk fails, so much is enough for the sender to have something.
+const OPEN_BYTES_MAX: usize = 1 << 20;
 /// Alerts that came within this are taken for equally old.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// More marks are thinned out.
@@ -99,7 +101,13 @@ impl Held {
 
     /// Whether more may be pushed.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().bytes < BYTES_MAX
+        let state = self.lock();
+        state.bytes
+            < if state.is_open {
+                OPEN_BYTES_MAX
+            } else {
+                BYTES_MAX
+            }
     }
 
     /// What is held from this number on: chunks that begin there or later.

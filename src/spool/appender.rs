@@ -32,7 +32,7 @@ pub struct Appender {
     durable: u64,
     /// Records on their way to the file.
     records: Vec<u8>,
-    /// `max_bytes` were reached, and since then nothing was brought to the disk.
+    /// `max_bytes` were reached, and since then nothing was appended.
     was_full: bool,
     /// What the newest header says to be acknowledged.
     noted: u64,
@@ -178,6 +178,7 @@ impl Appender {
             self.was_full = true;
             return Err(full);
         }
+        self.was_full = false;
         if first > self.next {
             // Within a segment numbers follow each other.
             self.begin(first, self.stream(), Sync::Off)?;
@@ -194,11 +195,10 @@ impl Appender {
     fn check_room(&self, chunk: &Chunk) -> Result<(), Trouble> {
         let records: u64 = chunk.items().map(record_bytes).sum();
         let segments = records / self.segment_bytes() + 1;
-        // Once full, it is full until a segment is free: not to be told of every item.
-        let reserve = if self.was_full {
-            self.segment_bytes()
-        } else {
-            0
+        // Once full, it is full until an eighth is free: not to be told of every item.
+        let reserve = match self.was_full {
+            true => self.segment_bytes().max(self.options.max_bytes / 8),
+            false => 0,
         };
         let needed = records + segments * HEADER_BYTES + reserve;
         if self.counts().bytes + needed > self.options.max_bytes {
@@ -299,8 +299,10 @@ impl Appender {
         for begun in &mut self.unsynced {
             begun.is_on_disk |= begun.first == end.0;
         }
-        self.health.works();
-        self.was_full = false;
+        // What was appended before it was full says nothing.
+        if !self.was_full {
+            self.health.works();
+        }
     }
 
     fn failed(&self, tried: &'static str, first: u64, answer: io::Error) -> Trouble {

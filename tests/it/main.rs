@@ -34,6 +34,7 @@ mod report;
 mod restart;
 mod serial;
 mod site;
+mod spool;
 mod swap;
 mod syslog;
 mod tables;
