@@ -35,9 +35,9 @@ pub(crate) fn check(plan: &Plan, site: &Site<'_>, stall: Duration) -> Outcome {
             database: &site.database,
             sensor,
             sent,
-            may_drop: sensor_plan.high_water.is_some(),
+            may_drop: plan.may_drop(sensor_plan),
             has_spool: sensor_plan.spool != Spool::No,
-            is_bound: sensor_plan.high_water.is_none() && !plan.has(Fault::SpoolDiskFull),
+            is_bound: sensor_plan.spool != Spool::No && !plan.has(Fault::SpoolDiskFull),
             stall,
             outcome: &mut outcome,
         };
@@ -64,7 +64,7 @@ struct Check<'a> {
     sent: Sent,
     may_drop: bool,
     has_spool: bool,
-    /// Nothing but a kill takes alerts, and the spool's disk takes them.
+    /// It has a spool whose disk takes everything: a kill loses no more than the last moment.
     is_bound: bool,
     /// The longest that the disk let a write wait.
     stall: Duration,
@@ -184,7 +184,7 @@ impl Check<'_> {
             let ages = ages.map(|serial| at.saturating_duration_since(self.sent.time(*serial)));
             oldest = oldest.max(ages.max().unwrap_or_default());
         }
-        if self.has_spool && self.is_bound {
+        if self.is_bound {
             self.outcome.oldest = self.outcome.oldest.max((oldest, self.stall));
             if oldest > WRITTEN_WITHIN + self.stall {
                 self.broken(&format!(

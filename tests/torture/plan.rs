@@ -72,6 +72,12 @@ impl Plan {
         }
     }
 
+    /// Whether HighWater may force something out of this sensor: a spool that works takes all of it.
+    pub(crate) fn may_drop(&self, sensor: &SensorPlan) -> bool {
+        let is_spooled = sensor.spool != Spool::No && !self.has(Fault::SpoolDiskFull);
+        sensor.high_water.is_some() && !is_spooled
+    }
+
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.faults
             .iter()

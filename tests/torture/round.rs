@@ -85,7 +85,7 @@ fn play_in(folder: &Path, plan: &Plan, cluster: &mut Cluster) -> Outcome {
     });
     let mut all: Vec<Ids> = all.collect();
     for (number, ids) in all.iter_mut().enumerate() {
-        let may_drop = plan.sensors[number].high_water.is_some();
+        let may_drop = plan.may_drop(&plan.sensors[number]);
         a_fresh_alert_arrives(&site, &site.sensors[number], ids, may_drop);
     }
     site.stop();
