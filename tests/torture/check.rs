@@ -3,14 +3,15 @@
 
 use crate::database::Database;
 use crate::faults::Fault;
+use crate::missing::Missing;
 use crate::plan::{Plan, Spool};
 use crate::round::Outcome;
 use crate::sender::Sent;
+use crate::sensor::Sensor;
 use crate::serial::FIRST_ADDRESS;
-use crate::site::{Sensor, Site};
+use crate::site::Site;
 use flop::wire::StreamId;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 /// The one reason for which alerts may be dropped here.
@@ -18,12 +19,6 @@ const HIGH_WATER: &str = "HighWater";
 
 /// A spool has everything that was sent so long before a kill, but for what the disk, or the kernel's queue, held up.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
-/// So many alerts a socket's queue holds, which goes with its process.
-static QUEUED: LazyLock<u32> = LazyLock::new(|| {
-    let most = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
-    let most: Option<u32> = most.ok().and_then(|most| most.trim().parse().ok());
-    most.expect("Linux says how many") + 1
-});
 
 /// Looks at all that a round left.
 pub(crate) fn check(plan: &Plan, site: &Site<'_>, stall: Duration) -> Outcome {
@@ -163,55 +158,39 @@ impl Check<'_> {
     /// What is not stored must be in `flop_loss`, or have ended with a sockserv that was killed.
     fn missing(&mut self, stored: &BTreeSet<u32>) {
         let dropped = self.dropped();
-        self.outcome.dropped += dropped;
-        let (mut safe, mut killed, mut holes, mut oldest) = (0, 0, 0, Duration::ZERO);
-        for (life, serials) in self.sent.lives() {
-            let missing = serials.clone().filter(|serial| !stored.contains(serial));
-            let missing: Vec<u32> = missing.collect();
-            let Some(at) = life.killed else {
-                safe += missing.len() as u64;
-                continue;
-            };
-            killed += missing.len() as u64;
-            let last = stored.range(serials.clone()).next_back().copied();
-            holes += missing
-                .iter()
-                .filter(|serial| Some(**serial) < last)
-                .count() as u64;
-            let ages = missing
-                .iter()
-                .filter(|serial| **serial + *QUEUED < serials.end);
-            let ages = ages.map(|serial| at.saturating_duration_since(self.sent.time(*serial)));
-            oldest = oldest.max(ages.max().unwrap_or_default());
-        }
-        if self.is_bound {
-            self.outcome.oldest = self.outcome.oldest.max((oldest, self.stall));
-            if oldest > WRITTEN_WITHIN + self.stall {
-                self.broken(&format!(
-                    "a spool lost what was sent {oldest:?} before its sockserv was killed; the disk held writes up for {:?}",self.stall
-                ));
-            }
-        }
-        // Memory is lost from the end: what was stored before is in front of it.
+        let missing = Missing::of(&self.sent, stored);
         let lost = match self.may_drop {
-            true => safe.saturating_sub(dropped),
-            false => safe + holes,
+            true => missing.safe.saturating_sub(dropped),
+            false => missing.safe + missing.holes,
         };
+        self.outcome.dropped += dropped;
+        self.outcome.lost += lost;
+        self.outcome.with_process += missing.count().saturating_sub(dropped + lost);
         if lost > 0 {
-            self.outcome.lost += lost;
+            let (sent, stored) = (self.sent.count(), stored.len());
             self.broken(&format!(
-                "{lost} alerts are lost: {} sent, {} stored, {dropped} dropped",
-                self.sent.count(),
-                stored.len()
+                "{lost} alerts are lost: {sent} sent, {stored} stored, {dropped} dropped"
             ));
         }
-        if dropped > safe + killed {
+        if dropped > missing.count() {
             self.broken(&format!(
                 "flop_loss has {dropped}, but {} are missing",
-                safe + killed
+                missing.count()
             ));
         }
-        self.outcome.with_process += (safe + killed).saturating_sub(dropped + lost);
+        if self.is_bound {
+            self.taken_by_kill(missing.oldest);
+        }
+    }
+
+    fn taken_by_kill(&mut self, oldest: Duration) {
+        let stall = self.stall;
+        self.outcome.oldest = self.outcome.oldest.max((oldest, stall));
+        if oldest > WRITTEN_WITHIN + stall {
+            self.broken(&format!(
+                "a spool lost what was sent {oldest:?} before its sockserv was killed; a write to the disk took up to {stall:?}"
+            ));
+        }
     }
 
     /// What `flop_loss` says; for any other reason than HighWater it is a broken promise.

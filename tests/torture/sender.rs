@@ -1,6 +1,7 @@
 //! The IDS: sends datagrams with serial numbers, each as soon as the kernel takes it, and knows which one the kernel
 //! took, when, and whose socket it was.
 
+use crate::round::HANGS_AFTER;
 use crate::serial::{Form, datagram};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -9,9 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// An IDS that could not send a single alert for so long hangs: longer than each fault, and than sockserv takes to
-/// notice that a line is dead.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A send that blocks looks up so often.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(500);
 const RETRY_EVERY: Duration = Duration::from_millis(3);
@@ -96,8 +94,8 @@ impl Ids {
                 }
             }
             assert!(
-                began.elapsed() < PATIENCE,
-                "the IDS hangs: no sockserv took alert {serial} within {PATIENCE:?}"
+                began.elapsed() < HANGS_AFTER,
+                "the IDS hangs: no sockserv took alert {serial} within {HANGS_AFTER:?}"
             );
         }
     }

@@ -5,24 +5,22 @@ use crate::database::{Database, Kind};
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::faults::{Fault, Progress};
-use crate::plan::{Plan, Spool};
+use crate::plan::Plan;
 use crate::postgres_server::{Cluster, Stop};
-use crate::program::{Program, built, ends, eventually, is_alive};
-use crate::proxy::Proxy;
-use crate::sender::{Ids, Watch};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::program::{Program, ends, is_alive, within};
+use crate::round::HANGS_AFTER;
+use crate::running::{signal_to, start, words};
+use crate::sender::Ids;
+use crate::sensor::Sensor;
+use nix::sys::signal::Signal;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A disk that has room for what a round sends.
 const DISK_MEGABYTES: u64 = 40;
-/// More than any fault lasts: a sockserv that is stopped in order delivers everything.
-const DRAIN_SECS: &str = "50";
-
 /// A transaction is short.
 const LOCK_WITHIN: Duration = Duration::from_millis(200);
 
@@ -46,17 +44,6 @@ pub(crate) struct Site<'c> {
     port: u16,
     /// Bound, but not listening: nobody else gets the port while servsock is down.
     _reserved: Socket,
-    folder: PathBuf,
-}
-
-/// One sensor: its sockserv, its IDS, its line.
-pub(crate) struct Sensor {
-    pub(crate) name: String,
-    pub(crate) line: Proxy,
-    pub(crate) ids: Watch,
-    sockserv: Option<Program>,
-    args: Vec<String>,
-    environment: Vec<String>,
     folder: PathBuf,
 }
 
@@ -114,26 +101,11 @@ impl<'c> Site<'c> {
 
     fn add_sensors(&mut self, plan: &Plan) -> Vec<Ids> {
         let mut all = Vec::new();
-        for (number, sensor) in (1..).zip(&plan.sensors) {
+        for (number, plan) in (1..).zip(&plan.sensors) {
             let name = format!("sensor{number}");
-            let ids = Ids::new(self.path(&name), sensor.form);
-            let line = Proxy::start(self.port);
-            let port = line.port().to_string();
-            let mut args = words(&["-s", &name, "-p", &port, "-N", &name, "-W", "1", "-q"]);
-            args.extend(words(&["--drain", DRAIN_SECS]));
-            args.extend(spool_args(sensor.spool, &name));
-            let high = sensor.high_water.unwrap_or(1_000_000);
-            let (high, low) = (high.to_string(), (high / 2).to_string());
-            args.extend(words(&["-H", &high, "-L", &low]));
-            self.sensors.push(Sensor {
-                name,
-                line,
-                ids: ids.watch(),
-                sockserv: None,
-                args,
-                environment: self.environment(),
-                folder: self.folder.clone(),
-            });
+            let environment = self.environment();
+            let (sensor, ids) = Sensor::new(name, plan, self.port, &self.folder, environment);
+            self.sensors.push(sensor);
             all.push(ids);
         }
         all
@@ -313,7 +285,7 @@ impl<'c> Site<'c> {
         if !self.has_swap {
             return;
         }
-        eventually("the swap is empty", || {
+        within(HANGS_AFTER, "the swap is empty", || {
             let entries = fs::read_dir(self.path("swap")).expect("the folder");
             let names = entries.flatten().map(|entry| entry.file_name());
             match names.collect::<Vec<_>>().as_slice() {
@@ -329,7 +301,7 @@ impl<'c> Site<'c> {
             sensor.program().signal(Signal::SIGTERM);
         }
         for sensor in &mut self.sensors {
-            let status = sensor.program().exits();
+            let status = sensor.program().exits_within(HANGS_AFTER);
             assert!(status.success(), "{} ended with {status}", sensor.name);
         }
         self.swap_gets_empty();
@@ -337,7 +309,7 @@ impl<'c> Site<'c> {
             ends(orphan);
         }
         self.signal_servsock(Signal::SIGTERM);
-        let status = self.servsock().exits();
+        let status = self.servsock().exits_within(HANGS_AFTER);
         assert!(status.success(), "servsock ended with {status}");
     }
 }
@@ -356,82 +328,6 @@ impl Drop for Site<'_> {
             self.cluster.drop_database(url);
         }
     }
-}
-
-impl Sensor {
-    pub(crate) fn fifo(&self) -> PathBuf {
-        self.folder.join(format!("{}.ctrl", self.name))
-    }
-
-    fn start(&mut self) {
-        let sockserv = start(
-            "sockserv",
-            &self.environment,
-            &self.args,
-            &self.folder,
-            &self.name,
-        );
-        self.sockserv = Some(sockserv);
-    }
-
-    fn program(&mut self) -> &mut Program {
-        self.sockserv.as_mut().expect("it was started")
-    }
-
-    pub(crate) fn signal(&mut self, signal: Signal) {
-        signal_to(self.program().pid(), signal);
-    }
-
-    pub(crate) fn kill(&mut self) {
-        let now = Instant::now();
-        self.program().kill();
-        self.ids.was_killed(now);
-    }
-
-    /// A line that is dead is left as it is until the sensor has noticed.
-    pub(crate) fn gives_line_up(&mut self) -> Progress {
-        if self.program().lines_with("nothing was heard of it") == 0 {
-            return Progress::Later;
-        }
-        self.line.cut();
-        self.line.heal();
-        Progress::Done
-    }
-}
-
-fn start(
-    program: &str,
-    environment: &[String],
-    args: &[String],
-    folder: &Path,
-    log: &str,
-) -> Program {
-    let log = folder.join(format!("{log}.log"));
-    let mut words = environment.to_vec();
-    words.push(built(program).to_owned());
-    words.extend_from_slice(args);
-    // env(1) becomes the program: the process is the same.
-    Program::start_file(Path::new("/usr/bin/env"), &words, folder, &log)
-}
-
-fn spool_args(spool: Spool, name: &str) -> Vec<String> {
-    let when = match spool {
-        Spool::No => return Vec::new(),
-        Spool::Group => "group",
-        Spool::Off => "off",
-    };
-    let dir = format!("spool/{name}");
-    words(&["--spool", &dir, "--spool-sync", when])
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| String::from(*word)).collect()
-}
-
-/// To a process that may have ended meanwhile.
-fn signal_to(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
-    let _ = kill(pid, signal);
 }
 
 fn reserve_port() -> (Socket, u16) {
