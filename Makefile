@@ -13,7 +13,7 @@ TREE := target/dist
 SOURCES := $(shell find src -type f) Cargo.toml Cargo.lock
 PROSE := $(wildcard README*) $(shell find examples/generate man dist -type f)
 
-.PHONY: help demo build man install uninstall deb test test-deb lint fmt
+.PHONY: help demo build man install uninstall deb test test-deb torture torture-broken lint fmt
 
 help:
 	@echo 'make demo   real alerts of four IDS programs through both programs into a new database, in ./demo'
@@ -24,6 +24,8 @@ help:
 	@echo 'make deb    a Debian package, in target/deb'
 	@echo 'make test-deb   installs, starts and purges the package in a new chroot; as root'
 	@echo 'make test   all tests; installs a C compiler, PostgreSQL and a test mail server if they are missing'
+	@echo 'make torture    ROUNDS=1000 rounds of real programs with faults at random; SEED= plays one again'
+	@echo 'make torture-broken  shows that torture finds promises that are broken on purpose'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make fmt    formats the source'
 
@@ -74,6 +76,18 @@ test:
 	@tests/install-needs cc postgresql smtp mandoc systemd
 	$(CARGO) test
 	@tests/demo-twice $(CARGO)
+
+# MINUTES, LANES and FAULTS narrow it: see tests/torture/main.rs. As root it fills disks, too.
+ROUNDS ?= 1000
+SEED ?= $(shell date +%s)
+torture:
+	@tests/install-needs cc postgresql
+	ROUNDS=$(ROUNDS) SEED=$(SEED) $(CARGO) test --test torture -- --nocapture nothing_is_lost
+
+# A place of its own: a program that breaks promises never lies where a good one is looked for.
+torture-broken:
+	@tests/install-needs cc postgresql
+	$(CARGO) test --features broken-promises --target-dir target/broken --test torture -- a_promise
 
 lint:
 	@tests/install-needs cc

@@ -7,8 +7,10 @@ use crate::own_file::OwnFile;
 use crate::process::{self, LeftOpen};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
+use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
@@ -19,6 +21,8 @@ use std::path::Path;
 pub struct Served {
     socket: UnixDatagram,
     file: OwnFile,
+    /// Nobody can send any more.
+    is_shut: Cell<bool>,
 }
 
 impl Served {
@@ -47,7 +51,7 @@ impl Served {
             refused(error.to_string(), advice)
         })?;
         let file = OwnFile::made(path).map_err(|error| refused(error.to_string(), ""))?;
-        Ok(Served { socket, file })
+        Ok(Served::of(socket, file))
     }
 
     /// Takes over a socket that the program before this one in the same process left open. Its file may be gone by now,
@@ -61,10 +65,16 @@ impl Served {
             let tried = format!("cannot take over {what} {}", left.path.display());
             Error::start(tried, error, "")
         })?;
-        Ok(Served {
-            socket: UnixDatagram::from(socket),
-            file: OwnFile::new(left.path.clone(), left.file),
-        })
+        let file = OwnFile::new(left.path.clone(), left.file);
+        Ok(Served::of(UnixDatagram::from(socket), file))
+    }
+
+    fn of(socket: UnixDatagram, file: OwnFile) -> Served {
+        Served {
+            socket,
+            file,
+            is_shut: Cell::new(false),
+        }
     }
 
     /// The socket at `path`: the one of `left` that is there, or a new one. Where its file has been taken away, and
@@ -133,14 +143,20 @@ impl Served {
         loop {
             match recv(self.socket.as_raw_fd(), buffer, flags) {
                 Err(Errno::EINTR) => {}
+                // recv(2): the end of what is queued. An empty datagram looks like it, and is no alert.
+                Ok(0) if self.is_shut.get() => return Err(io::ErrorKind::WouldBlock.into()),
                 result => return Ok(result?),
             }
         }
     }
 
-    /// Removes the socket's file: from now on nobody can send; what is queued can still be received.
+    /// Removes the socket's file, and ends the connection of who connected to it before, as Suricata does: from now on
+    /// nobody can send; what is queued can still be received. Who waits in a send gets EPIPE, instead of a place in a
+    /// queue that nobody reads any more.
     pub fn unlink(&self) {
         self.file.remove();
+        self.is_shut
+            .set(self.socket.shutdown(Shutdown::Read).is_ok());
     }
 }
 
@@ -223,6 +239,23 @@ mod tests {
         let _other = UnixDatagram::bind(&path).unwrap();
         drop(served);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn after_unlink_what_is_queued_can_be_received_and_nothing_more_can_be_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("snort");
+        let served = Served::bind("alert socket", &path).unwrap();
+        let connected = UnixDatagram::unbound().unwrap();
+        connected.connect(&path).unwrap();
+        connected.send(&[7; 10]).unwrap();
+        served.unlink();
+        let refused = connected.send(&[7; 10]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
+        let mut buffer = [0; 10];
+        assert_eq!(served.receive(&mut buffer).unwrap(), 10);
+        let end = served.receive(&mut buffer).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -17,6 +17,9 @@
 //! `options` stands beside them: it checks the command line with the types of those above. `preflight` (-T) looks at what
 //! a configuration names.
 
+#[cfg(feature = "broken-promises")]
+pub(crate) mod broken;
+
 pub mod alert;
 pub mod calendar;
 pub mod ids;

@@ -17,6 +17,8 @@ use super::settings::Settings;
 use super::swap::Place;
 use super::swapping::Swapping;
 use crate::alert::{Alert, SensorName};
+#[cfg(feature = "broken-promises")]
+use crate::broken;
 use crate::buffer::{Chunk, Outlet, Taken};
 use crate::log::Limiter;
 use crate::net;
@@ -370,6 +372,10 @@ impl Writer {
         let mut retry = RETRY_FIRST;
         let began = Instant::now();
         let mut takes_another = false;
+        #[cfg(feature = "broken-promises")]
+        if broken::breaks(broken::ACKNOWLEDGE_BEFORE_COMMIT) {
+            self.tell_committed(last_seq, 1, 0, items);
+        }
         loop {
             match self.store.write(stream, &batch) {
                 Ok(stored) => {

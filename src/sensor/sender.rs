@@ -10,6 +10,8 @@ use super::outgoing::{Outgoing, Peek, Piece};
 use super::status::Status;
 use super::tuning::Tuning;
 use crate::alert::SensorName;
+#[cfg(feature = "broken-promises")]
+use crate::broken;
 use crate::clock::now_us;
 use crate::error::Error;
 use crate::net::{self, Connection, Lookup, Lost};
@@ -358,6 +360,11 @@ impl Sender {
                             chunk.bytes().len()
                         );
                         connection.queue_items(first, chunk.len(), chunk.bytes());
+                        #[cfg(feature = "broken-promises")]
+                        if broken::breaks(broken::FORGET_BEFORE_ACKNOWLEDGEMENT) {
+                            let last = first + u64::from(chunk.len()) - 1;
+                            let _ = self.outgoing.acknowledge(last);
+                        }
                     }
                     None => break,
                 }

@@ -183,12 +183,39 @@ impl Cluster {
     /// Makes an empty database and returns its address.
     pub fn create_database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut client = postgres::Client::connect(&self.url("postgres"), postgres::NoTls)
-            .expect("the server runs");
-        client
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .expect("a new name");
+        self.execute(&format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// The same, in a folder outside of the server's own, which becomes the server's.
+    #[allow(
+        dead_code,
+        reason = "not every test binary gives a database a disk of its own"
+    )]
+    pub fn create_database_at(&self, folder: &Path) -> String {
+        if let Some((uid, gid)) = server_user() {
+            chown(folder, Some(uid), Some(gid)).expect("chown of a new folder");
+        }
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let location = folder.display();
+        self.execute(&format!("CREATE TABLESPACE {name} LOCATION '{location}'"));
+        self.execute(&format!("CREATE DATABASE {name} TABLESPACE {name}"));
+        self.url(&name)
+    }
+
+    /// Removes a database, whoever uses it.
+    #[allow(dead_code, reason = "where few are made, they go with the server")]
+    pub fn drop_database(&self, url: &str) {
+        let name = url.rsplit_once("@/").map_or("", |(_, behind)| behind);
+        let name = name.split_once('?').map_or(name, |(name, _)| name);
+        self.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        self.execute(&format!("DROP TABLESPACE IF EXISTS {name}"));
+    }
+
+    fn execute(&self, sql: &str) {
+        let client = postgres::Client::connect(&self.url("postgres"), postgres::NoTls);
+        let mut client = client.expect("the server runs");
+        client.batch_execute(sql).expect(sql);
     }
 }
 
