@@ -14,6 +14,7 @@ mod alarm;
 mod batch;
 mod beat;
 mod control;
+mod conversation;
 mod dropper;
 mod handle;
 mod leftovers;
