@@ -48,3 +48,6 @@ pub mod keywords;
 pub mod options;
 pub mod preflight;
 pub mod status;
+
+#[cfg(test)]
+mod simulation;

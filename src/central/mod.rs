@@ -22,6 +22,8 @@ mod master;
 mod messages;
 mod sensors;
 mod settings;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod swap;
 mod swapping;
 mod worker;

@@ -1,0 +1,117 @@
+//! Exactly once, by simulation: a sensor, its workers and a database, and all that can go wrong between them, in an order
+//! that a seed decides and repeats.
+//!
+//! The sensor's `Outgoing`, the buffers, the frames, the worker's `conversation` and its `writer` are the real ones. In
+//! place of the sockets there are pipes that lose, delay and cut (`line`); in place of the database a model of what
+//! `store` promises (`database`). Nothing waits and nobody looks at a clock, so that thousands of runs take seconds.
+//!
+//! After each step the `books` are checked: what is stored under a number is what was sent under it, once and in order;
+//! nothing is acknowledged that is not durable; what is not stored is still with the sensor. Then all faults end, and
+//! within a bounded number of rounds each alert is in the database, or in a loss there.
+//!
+//! `FLOP_SEED=n cargo test simulation` repeats one run and tells what happened in it; `FLOP_RUNS=n` makes so many.
+
+#![forbid(unsafe_code)]
+
+mod books;
+mod climate;
+pub(crate) mod coroutine;
+pub(crate) mod database;
+mod line;
+mod random;
+mod world;
+
+use crate::log;
+use crate::wake::Waker;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::World;
+
+/// Runs in each `cargo test`.
+const RUNS: u64 = 3_000;
+/// A run in which a promise is broken on purpose shows it within so many.
+const RUNS_TO_FIND: u64 = 300;
+/// Of what happened before a failure, so much is told.
+const TRACE_LINES: usize = 120;
+
+/// A promise that is broken on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breach {
+    /// The worker acknowledges what came, before it is committed.
+    AcknowledgedEarly,
+    /// The sensor forgets what it sent, before it is acknowledged.
+    ForgottenEarly,
+    /// The database does not look at the epoch.
+    NoFence,
+    /// The stream's number is not in the transaction of its items.
+    NumberApart,
+    /// The worker's place in the stream is one before what is durable.
+    ForgetfulWelcome,
+}
+
+/// Nobody is woken: everybody has his turn.
+pub(crate) fn waker() -> Waker {
+    Waker::new().expect("a descriptor")
+}
+
+/// What is wrong in the run of this seed.
+fn wrong(seed: u64, breach: Option<Breach>, traced: bool) -> Option<String> {
+    let run = || World::new(seed, breach, traced).run();
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => None,
+        Ok(Err((wrong, trace))) => {
+            let told = &trace[trace.len().saturating_sub(TRACE_LINES)..];
+            Some(format!("{}\n{wrong}", told.join("\n")))
+        }
+        Err(_) => Some("a panic, see above".to_owned()),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+fn is_found(breach: Breach) {
+    log::mute_this_thread();
+    let found = (0..RUNS_TO_FIND).find(|seed| wrong(*seed, Some(breach), false).is_some());
+    assert!(found.is_some(), "{breach:?} is not found");
+}
+
+#[test]
+fn each_alert_is_stored_once_or_told_as_lost_whatever_goes_wrong() {
+    log::mute_this_thread();
+    let seeds = match (number("FLOP_SEED"), number("FLOP_RUNS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, runs) => 0..runs.unwrap_or(RUNS),
+    };
+    for seed in seeds {
+        if wrong(seed, None, false).is_some() {
+            let told = wrong(seed, None, true).unwrap_or_default();
+            panic!("{told}\n\nrepeat it with: FLOP_SEED={seed} cargo test simulation");
+        }
+    }
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit_is_found() {
+    is_found(Breach::AcknowledgedEarly);
+}
+
+#[test]
+fn a_sensor_that_forgets_before_the_acknowledgement_is_found() {
+    is_found(Breach::ForgottenEarly);
+}
+
+#[test]
+fn a_database_that_lets_a_replaced_worker_write_is_found() {
+    is_found(Breach::NoFence);
+}
+
+#[test]
+fn a_number_that_is_not_committed_with_its_items_is_found() {
+    is_found(Breach::NumberApart);
+}
+
+#[test]
+fn a_worker_that_is_wrong_about_its_place_in_the_stream_is_found() {
+    is_found(Breach::ForgetfulWelcome);
+}
