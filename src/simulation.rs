@@ -24,14 +24,24 @@ mod world;
 use crate::log;
 use crate::wake::Waker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::World;
+use std::rc::Rc;
+use world::{Trace, World};
 
 /// Runs in each `cargo test`.
 const RUNS: u64 = 3_000;
+/// Those with a spool touch real files.
+const RUNS_WITH_SPOOL: u64 = 500;
 /// A run in which a promise is broken on purpose shows it within so many.
 const RUNS_TO_FIND: u64 = 300;
 /// Of what happened before a failure, so much is told.
 const TRACE_LINES: usize = 120;
+
+/// Where alerts wait at the sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Memory,
+    Spool,
+}
 
 /// A promise that is broken on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +64,22 @@ pub(crate) fn waker() -> Waker {
 }
 
 /// What is wrong in the run of this seed.
-fn wrong(seed: u64, breach: Option<Breach>, traced: bool) -> Option<String> {
-    let run = || World::new(seed, breach, traced).run();
+fn wrong(seed: u64, way: Way, breach: Option<Breach>, trace: Option<Trace>) -> Option<String> {
+    let run = || World::new(seed, way, breach, trace).run();
     match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(())) => None,
-        Ok(Err((wrong, trace))) => {
-            let told = &trace[trace.len().saturating_sub(TRACE_LINES)..];
-            Some(format!("{}\n{wrong}", told.join("\n")))
-        }
+        Ok(outcome) => outcome.err(),
         Err(_) => Some("a panic, see above".to_owned()),
     }
+}
+
+/// What happened in it, and what is wrong.
+fn story(seed: u64, way: Way) -> String {
+    let trace = Trace::default();
+    let wrong = wrong(seed, way, None, Some(Rc::clone(&trace)));
+    let trace = trace.borrow();
+    let told = &trace[trace.len().saturating_sub(TRACE_LINES)..];
+    let wrong = wrong.unwrap_or_else(|| "nothing is wrong the second time".to_owned());
+    format!("{}\n{wrong}", told.join("\n"))
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -72,23 +88,33 @@ fn number(variable: &str) -> Option<u64> {
 
 fn is_found(breach: Breach) {
     log::mute_this_thread();
-    let found = (0..RUNS_TO_FIND).find(|seed| wrong(*seed, Some(breach), false).is_some());
+    let found =
+        (0..RUNS_TO_FIND).find(|seed| wrong(*seed, Way::Memory, Some(breach), None).is_some());
     assert!(found.is_some(), "{breach:?} is not found");
+}
+
+fn nothing_is_wrong(way: Way, runs: u64) {
+    log::mute_this_thread();
+    let seeds = match (number("FLOP_SEED"), number("FLOP_RUNS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, more) => 0..more.unwrap_or(runs),
+    };
+    for seed in seeds {
+        if wrong(seed, way, None, None).is_some() {
+            let story = story(seed, way);
+            panic!("{story}\n\nrepeat it with: FLOP_SEED={seed} cargo test simulation");
+        }
+    }
 }
 
 #[test]
 fn each_alert_is_stored_once_or_told_as_lost_whatever_goes_wrong() {
-    log::mute_this_thread();
-    let seeds = match (number("FLOP_SEED"), number("FLOP_RUNS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, runs) => 0..runs.unwrap_or(RUNS),
-    };
-    for seed in seeds {
-        if wrong(seed, None, false).is_some() {
-            let told = wrong(seed, None, true).unwrap_or_default();
-            panic!("{told}\n\nrepeat it with: FLOP_SEED={seed} cargo test simulation");
-        }
-    }
+    nothing_is_wrong(Way::Memory, RUNS);
+}
+
+#[test]
+fn each_alert_in_a_spool_is_stored_once_or_told_as_lost_also_when_the_sensor_is_killed() {
+    nothing_is_wrong(Way::Spool, RUNS_WITH_SPOOL);
 }
 
 #[test]

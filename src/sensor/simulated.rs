@@ -1,29 +1,46 @@
-//! A sockserv for the simulation: the way of the alerts from the intake to the frames as it is, without process, socket,
-//! thread and time.
+//! A sockserv for the simulation: the way of the alerts from the intake to the frames as it is, over memory or over a
+//! spool, without process, socket, thread and time.
 
 #![forbid(unsafe_code)]
 
 use super::carried::Carried;
-use super::from_buffer::FromBuffer;
-use super::ledger::Ledger;
 use super::outgoing::{Outgoing, Peek};
+use super::spooling::Spooling;
 use super::status::Status;
+use super::way::{OverDisk, Way};
 use crate::alert::SensorName;
-use crate::buffer::{self, Chunk, Gauge, Intake, Outlet, Water};
-use crate::options::Server;
+use crate::buffer::{Chunk, Intake, Water};
+use crate::config::CommandLine;
+use crate::options::{SOCKSERV_KEYWORDS, SensorConfig, Sockserv, SpoolConfig, Surroundings};
 use crate::process::Carrier;
 use crate::simulation::{Breach, waker};
 use crate::wire::StreamId;
 use crate::wire::frame::{self, Frame, Heartbeat, Hello};
+use clap::CommandFactory;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::thread;
 
 /// See the module.
 pub(crate) struct Sensor {
     intake: Intake,
     outgoing: Box<dyn Outgoing>,
     status: Status,
+    over_disk: Option<OverDisk>,
     /// WELCOME came on this connection.
     is_welcome: bool,
-    breach: Option<Breach>,
+    habits: Habits,
+}
+
+/// What stays when it starts again.
+#[derive(Clone)]
+pub(crate) struct Habits {
+    /// Its marks.
+    pub(crate) water: Water,
+    /// Where alerts wait on disk; `None`: they wait in memory.
+    pub(crate) spool: Option<SpoolConfig>,
+    /// The promise that it breaks.
+    pub(crate) breach: Option<Breach>,
 }
 
 /// Items that go out in one frame.
@@ -46,51 +63,71 @@ pub(crate) enum Ended {
 }
 
 impl Sensor {
-    /// One that starts.
-    pub(crate) fn new(stream: StreamId, water: Water, breach: Option<Breach>) -> Sensor {
-        let (intake, outlet, status) = parts(water);
-        let outgoing = Box::new(FromBuffer::new(stream, outlet, status.clone()));
+    /// One that starts for the first time.
+    pub(crate) fn new(stream: StreamId, habits: &Habits) -> Sensor {
+        Sensor::start(empty(stream), habits)
+    }
+
+    fn start(carried: Carried, habits: &Habits) -> Sensor {
+        let config = SensorConfig {
+            water: habits.water,
+            ..config()
+        };
+        let spool = habits.spool.as_ref();
+        let spooling = spool.map(|spool| Spooling::open(spool, Some(&carried)));
+        let spooling = spooling.map(|spooling| spooling.expect("a directory of its own"));
+        let left = (spooling, Some(carried));
+        let way = Way::build(&config, Vec::new(), left, &waker(), &waker());
+        let Way {
+            intake,
+            outgoing,
+            status,
+            over_disk,
+        } = way.expect("descriptors are left");
         Sensor {
             intake,
             outgoing,
             status,
+            over_disk,
             is_welcome: false,
-            breach,
+            habits: habits.clone(),
         }
     }
 
     /// What SIGHUP makes of it: a program that goes on where this one stands.
-    pub(crate) fn restart(self, water: Water) -> Sensor {
+    pub(crate) fn restart(self) -> Sensor {
         let Sensor {
             intake,
             mut outgoing,
-            breach,
+            status,
+            over_disk,
+            habits,
             ..
         } = self;
-        drop(intake);
-        let carried = Carried {
-            stream: outgoing.stream(),
-            acknowledged: outgoing.acknowledged(),
-            is_spooled: false,
-            sockets: Vec::new(),
-            chunks: outgoing.carry(),
-        };
-        let mut carrier = Carrier::new().expect("memory for a file");
-        carried.write(&mut carrier).expect("memory for a file");
-        // Dropped with alerts in it, it would tell of a loss.
-        let mut carried = carried;
+        drop((intake, status));
+        let is_spooled = over_disk.is_some();
+        let at_disk = over_disk.map(end_of_disk);
+        let mut carried = empty(outgoing.stream());
+        carried.acknowledged = outgoing.acknowledged();
+        carried.is_spooled = is_spooled;
+        carried.chunks = outgoing.carry();
+        let reread = handed_over(&carried);
+        // It would tell that they are lost.
         drop(carried.take_chunks());
-        carrier.rewind().expect("a file in memory");
-        let carried = Carried::read(&mut carrier).expect("what was written");
-        let (mut intake, outlet, status) = parts(water);
-        let outgoing = FromBuffer::resume(outlet, status.clone(), &mut intake, carried);
-        Sensor {
-            intake,
-            outgoing: Box::new(outgoing),
-            status,
-            is_welcome: false,
-            breach,
+        if let (Some((appender, dir)), Some(reader)) = (at_disk, outgoing.into_reader()) {
+            Spooling::again(appender, reader, &dir).close();
         }
+        Sensor::start(reread, &habits)
+    }
+
+    /// What kill -9 and a start make of it, and what is gone: items that were in memory only.
+    pub(crate) fn killed(mut self, fresh: StreamId) -> (Sensor, Vec<Arc<Chunk>>) {
+        let unwritten = self.over_disk.as_mut().map(|way| way.disk.unwritten());
+        let gone = unwritten.into_iter().flatten();
+        let gone = gone.map(|numbered| numbered.chunk).collect();
+        let habits = self.habits.clone();
+        drop(self);
+        (Sensor::new(fresh, &habits), gone)
     }
 
     /// An alert of the IDS. What HighWater forces out.
@@ -100,6 +137,15 @@ impl Sensor {
         };
         self.status.shared.ledger.dropped(dropped.items, now_us);
         dropped.chunks
+    }
+
+    /// The next turn of the thread that writes to the disk, or of the one that brings it there.
+    pub(crate) fn disk_turn(&mut self, syncs: bool) {
+        match &mut self.over_disk {
+            Some(way) if syncs => way.syncer.turn(),
+            Some(way) => drop(way.disk.turn()),
+            None => {}
+        }
     }
 
     /// The name of its stream.
@@ -146,7 +192,7 @@ impl Sensor {
         let items = piece.chunk.items().map(<[u8]>::to_vec).collect();
         let front = frame::items_front(first, count, piece.chunk.bytes().len());
         let bytes = [&front, piece.chunk.bytes()].concat();
-        if self.breach == Some(Breach::ForgottenEarly) {
+        if self.habits.breach == Some(Breach::ForgottenEarly) {
             let _ = self.outgoing.acknowledge(first + u64::from(count) - 1);
         }
         Some(Sent {
@@ -185,8 +231,20 @@ impl Sensor {
 
     /// Begins a stream of this name.
     pub(crate) fn begin_stream(&mut self, stream: StreamId) {
-        // An error: the old one goes on.
-        let _ = self.outgoing.begin_stream(stream);
+        let Some(way) = &mut self.over_disk else {
+            // An error: the old one goes on.
+            return drop(self.outgoing.begin_stream(stream));
+        };
+        let outgoing = &mut self.outgoing;
+        // It waits for the thread that writes to the disk.
+        thread::scope(|scope| {
+            let begins = scope.spawn(|| outgoing.begin_stream(stream));
+            while !begins.is_finished() {
+                way.disk.turn();
+                way.syncer.turn();
+                thread::yield_now();
+            }
+        });
     }
 
     /// It turns to another servsock: a new stream begins, unless something of this one is under way.
@@ -196,27 +254,57 @@ impl Sensor {
         }
     }
 
-    /// Alerts that it holds.
-    pub(crate) fn counts(&self) -> buffer::Counts {
-        self.status.gauge.counts()
+    /// Items that it holds, in memory or on disk.
+    pub(crate) fn held(&self) -> u64 {
+        let counts = self.status.counts();
+        counts.buffered + counts.spooled
     }
 }
 
-fn parts(water: Water) -> (Intake, Outlet, Status) {
-    let (intake, outlet, gauge) = buffer::new(water, waker());
-    (intake, outlet, status(gauge))
+/// Carries nothing, but names a stream.
+fn empty(stream: StreamId) -> Carried {
+    Carried {
+        stream,
+        acknowledged: 0,
+        is_spooled: false,
+        sockets: Vec::new(),
+        chunks: Vec::new(),
+    }
 }
 
-fn status(gauge: Gauge) -> Status {
-    let server = Server {
-        host: "servsock".to_owned(),
-        port: 1,
+/// What the next program reads of it.
+fn handed_over(carried: &Carried) -> Carried {
+    let mut carrier = Carrier::new().expect("memory for a file");
+    carried.write(&mut carrier).expect("memory for a file");
+    carrier.rewind().expect("a file in memory");
+    Carried::read(&mut carrier).expect("what was written")
+}
+
+/// The disk's threads end as they do at a stop.
+fn end_of_disk(way: OverDisk) -> (crate::spool::Appender, std::path::PathBuf) {
+    let OverDisk {
+        mut disk,
+        syncer,
+        dir,
+    } = way;
+    while !disk.turn() {
+        syncer.turn();
+    }
+    (disk.end(), dir)
+}
+
+/// The options' defaults.
+fn config() -> SensorConfig {
+    static CONFIG: OnceLock<SensorConfig> = OnceLock::new();
+    let parse = || {
+        let line = ["sockserv", "-s", "alerts"].map(Into::into).to_vec();
+        let line = CommandLine::parse(Sockserv::command(), line).expect("options");
+        let in_force = line.with_file(SOCKSERV_KEYWORDS).expect("no file");
+        let surroundings = Surroundings {
+            host_name: || Ok("north".to_owned()),
+            state_directory: None,
+        };
+        Sockserv::validate(&in_force, surroundings).expect("options")
     };
-    Status::new(
-        gauge,
-        None,
-        Ledger::new(waker(), waker()),
-        Vec::new(),
-        &server,
-    )
+    CONFIG.get_or_init(parse).clone()
 }

@@ -17,6 +17,8 @@ enum Fate {
     Dropped,
     /// servsock dropped it, or its database refused it: a loss in its place.
     Lost,
+    /// The sensor was killed before it was written.
+    Gone,
 }
 
 /// All of them, by number of ours, from 1 on.
@@ -59,6 +61,22 @@ impl Books {
     pub(super) fn drops(&mut self, item: &[u8]) -> Result<(), String> {
         self.dropped += 1;
         self.becomes(number_of(item)?, Fate::Dropped)
+    }
+
+    /// A kill took an item that was in memory only.
+    pub(super) fn is_gone(&mut self, item: &[u8]) -> Result<(), String> {
+        match item::decode(item) {
+            Ok(Item::Loss(loss)) => {
+                self.dropped -= loss.count;
+                Ok(())
+            }
+            _ => self.becomes(number_of(item)?, Fate::Gone),
+        }
+    }
+
+    /// A sensor that was killed need not remember what was acknowledged.
+    pub(super) fn is_killed(&mut self) {
+        self.acknowledged = None;
     }
 
     /// A number, once sent, belongs to its item for ever.

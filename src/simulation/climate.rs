@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::Way;
 use super::random::Random;
 use crate::buffer::Water;
 
@@ -33,6 +34,10 @@ pub(super) enum Step {
     Database,
     /// The sensor restarts.
     Restart,
+    /// The sensor is killed, and starts again. Only with a spool: without one, a kill takes what is in memory.
+    Crash,
+    /// The threads at the sensor's disk do something.
+    Disk,
     /// The sensor turns to another servsock of the same database.
     Move,
     /// Somebody else writes under the stream's name.
@@ -65,7 +70,7 @@ const FAULTS: [(usize, Step); 8] = [
 ];
 
 impl Climate {
-    pub(super) fn new(random: &mut Random) -> Climate {
+    pub(super) fn new(random: &mut Random, way: Way) -> Climate {
         let mut steps = vec![
             (60, Step::Alerts),
             (120, Step::Sensor),
@@ -78,6 +83,12 @@ impl Climate {
         let rough = [1, 1, 3, 8][random.below(4)];
         let faults = FAULTS.into_iter().filter(|_| random.percent(50));
         steps.extend(faults.map(|(weight, step)| (weight * rough, step)));
+        if way == Way::Spool {
+            // A servsock that has more than a spool has means that the disk lost something: no stranger is thought of.
+            steps.retain(|(_, step)| *step != Step::Stranger);
+            steps.push((200, Step::Disk));
+            steps.push((random.below(3) * rough, Step::Crash));
+        }
         Climate {
             steps,
             answers_lost: [0, 0, 5, 40][random.below(4)],

@@ -2,17 +2,22 @@
 
 #![forbid(unsafe_code)]
 
-use super::Breach;
 use super::books::Books;
 use super::climate::{Climate, Step};
 use super::database::{BAD_GID, Call, Fate, Shared};
 use super::line::Line;
 use super::random::Random;
+use super::{Breach, Way};
 use crate::alert::{Alert, Ids, Payload};
 use crate::central::simulated::Worker;
-use crate::sensor::simulated::{Ended, Sensor};
+use crate::options::SpoolConfig;
+use crate::sensor::simulated::{Ended, Habits, Sensor};
+use crate::spool;
 use crate::wire::frame::{self, Frame};
 use crate::wire::{StreamId, item};
+use std::cell::RefCell;
+use std::rc::Rc;
+use tempfile::TempDir;
 
 /// With faults.
 const STEPS: usize = 500;
@@ -33,11 +38,11 @@ pub(super) struct World {
     database: Shared,
     is_away: bool,
     books: Books,
-    breach: Option<Breach>,
+    /// The spool's.
+    _folder: Option<TempDir>,
     /// The names of streams that there were.
     streams: u8,
-    /// What happened, where somebody wants to read it.
-    trace: Option<Vec<String>>,
+    trace: Option<Trace>,
 }
 
 /// A connection, and the worker at its end.
@@ -50,15 +55,22 @@ struct Link {
     worker: Option<Worker>,
 }
 
-/// How a run ended: well, or with what is wrong and what happened up to there.
-pub(super) type Outcome = Result<(), (String, Vec<String>)>;
+/// What happened, for who wants to read it; shared, so that a panic does not take it along.
+pub(super) type Trace = Rc<RefCell<Vec<String>>>;
 
 impl World {
-    pub(super) fn new(seed: u64, breach: Option<Breach>, traced: bool) -> World {
+    pub(super) fn new(seed: u64, way: Way, breach: Option<Breach>, trace: Option<Trace>) -> World {
         let mut random = Random::new(seed);
-        let climate = Climate::new(&mut random);
+        let climate = Climate::new(&mut random, way);
+        let folder = (way == Way::Spool).then(|| tempfile::tempdir().expect("a folder"));
+        let habits = Habits {
+            water: climate.water,
+            spool: folder.as_ref().map(|folder| spool(folder, &mut random)),
+            breach,
+        };
         World {
-            sensor: Sensor::new(stream(0), climate.water, breach),
+            sensor: Sensor::new(stream(0), &habits),
+            _folder: folder,
             random,
             climate,
             current: None,
@@ -66,37 +78,36 @@ impl World {
             database: Shared::new(breach),
             is_away: false,
             books: Books::default(),
-            breach,
             streams: 0,
-            trace: traced.then(Vec::new),
+            trace,
         }
     }
 
-    pub(super) fn run(mut self) -> Outcome {
-        let outcome = self.live();
-        outcome.map_err(|wrong| (wrong, self.trace.unwrap_or_default()))
-    }
-
-    fn live(&mut self) -> Result<(), String> {
+    /// Runs to the end.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub(super) fn run(mut self) -> Result<(), String> {
         for _ in 0..STEPS {
             let step = self.random.weighted(&self.climate.steps);
             self.step(step)?;
-            self.books.check(self.sensor.counts().held)?;
+            self.books.check(self.sensor.held())?;
         }
         self.calm_down();
         for _ in 0..ROUNDS_MAX {
             self.round()?;
-            self.books.check(self.sensor.counts().held)?;
-            if self.books.is_complete() && self.sensor.counts().held == 0 {
+            self.books.check(self.sensor.held())?;
+            if self.books.is_complete() && self.sensor.held() == 0 {
                 return Ok(());
             }
         }
         Err(format!("no progress: {}", self.books.missing()))
     }
 
-    fn note(&mut self, text: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(text());
+    fn note(&self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().push(text());
         }
     }
 
@@ -156,6 +167,12 @@ impl World {
             }
             Step::Restart => {
                 self.restart();
+                Ok(())
+            }
+            Step::Crash => self.crash(),
+            Step::Disk => {
+                let syncs = self.random.percent(40);
+                self.sensor.disk_turn(syncs);
                 Ok(())
             }
             Step::Move => {
@@ -394,9 +411,32 @@ impl World {
     fn restart(&mut self) {
         self.disconnect(true);
         self.note(|| "the sensor restarts".to_owned());
-        let new = Sensor::new(stream(u8::MAX), self.climate.water, self.breach);
-        let old = std::mem::replace(&mut self.sensor, new);
-        self.sensor = old.restart(self.climate.water);
+        self.replace_sensor(Sensor::restart);
+    }
+
+    fn crash(&mut self) -> Result<(), String> {
+        self.disconnect(false);
+        let fresh = self.fresh_stream();
+        let mut gone = Vec::new();
+        self.replace_sensor(|old| {
+            let (new, unwritten) = old.killed(fresh);
+            gone = unwritten;
+            new
+        });
+        self.note(|| format!("the sensor is killed, {} chunks are gone", gone.len()));
+        self.books.is_killed();
+        let mut items = gone.iter().flat_map(|chunk| chunk.items());
+        items.try_for_each(|item| self.books.is_gone(item))
+    }
+
+    fn replace_sensor(&mut self, work: impl FnOnce(Sensor) -> Sensor) {
+        let nobody = Habits {
+            water: self.climate.water,
+            spool: None,
+            breach: None,
+        };
+        let old = std::mem::replace(&mut self.sensor, Sensor::new(stream(0), &nobody));
+        self.sensor = work(old);
     }
 
     /// Only where nothing is stored that the sensor has not heard of: those would come twice, and rightly so.
@@ -429,6 +469,9 @@ impl World {
         {
             self.disconnect(false);
         }
+        for syncs in [false, true, false] {
+            self.sensor.disk_turn(syncs);
+        }
         self.sensor_turn()?;
         for link in 0..self.links.len() {
             if self.current != Some(link) {
@@ -443,6 +486,18 @@ impl World {
             self.arrive(link, false, usize::MAX);
         }
         self.sensor_turn()
+    }
+}
+
+/// Segments of a few items, or of many.
+fn spool(folder: &TempDir, random: &mut Random) -> SpoolConfig {
+    SpoolConfig {
+        dir: folder.path().join("spool"),
+        options: spool::Options {
+            sync: spool::Sync::Off,
+            segment_bytes: [9_000, 12_000, spool::SEGMENT_BYTES][random.below(3)],
+            ..spool::Options::default()
+        },
     }
 }
 
