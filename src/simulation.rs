@@ -33,6 +33,8 @@ const RUNS: u64 = 3_000;
 const RUNS_WITH_SPOOL: u64 = 500;
 /// A run in which a promise is broken on purpose shows it within so many.
 const RUNS_TO_FIND: u64 = 300;
+/// Each fault shows within so many.
+const RUNS_TO_MEET: u64 = 60;
 /// Of what happened before a failure, so much is told.
 const TRACE_LINES: usize = 120;
 
@@ -77,9 +79,14 @@ fn story(seed: u64, way: Way) -> String {
     let trace = Trace::default();
     let wrong = wrong(seed, way, None, Some(Rc::clone(&trace)));
     let trace = trace.borrow();
-    let told = &trace[trace.len().saturating_sub(TRACE_LINES)..];
-    let wrong = wrong.unwrap_or_else(|| "nothing is wrong the second time".to_owned());
-    format!("{}\n{wrong}", told.join("\n"))
+    let wrong = wrong.unwrap_or_else(|| "nothing is wrong".to_owned());
+    format!("{}\n{wrong}", trace.join("\n"))
+}
+
+/// The last lines of it.
+fn end_of(story: &str) -> &str {
+    let begin = story.rmatch_indices('\n').nth(TRACE_LINES);
+    &story[begin.map_or(0, |(at, _)| at)..]
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -102,7 +109,8 @@ fn nothing_is_wrong(way: Way, runs: u64) {
     for seed in seeds {
         if wrong(seed, way, None, None).is_some() {
             let story = story(seed, way);
-            panic!("{story}\n\nrepeat it with: FLOP_SEED={seed} cargo test simulation");
+            let end = end_of(&story);
+            panic!("{end}\n\nrepeat it with: FLOP_SEED={seed} cargo test simulation");
         }
     }
 }
@@ -115,6 +123,34 @@ fn each_alert_is_stored_once_or_told_as_lost_whatever_goes_wrong() {
 #[test]
 fn each_alert_in_a_spool_is_stored_once_or_told_as_lost_also_when_the_sensor_is_killed() {
     nothing_is_wrong(Way::Spool, RUNS_WITH_SPOOL);
+}
+
+#[test]
+fn the_runs_meet_each_fault() {
+    log::mute_this_thread();
+    let stories = |way| (0..RUNS_TO_MEET).map(move |seed| story(seed, way));
+    let stories: Vec<String> = stories(Way::Memory).chain(stories(Way::Spool)).collect();
+    for event in [
+        "Write, AnswerLost",
+        "Open, AnswerLost",
+        "Write, Away",
+        "what: Alert",
+        "what: Loss",
+        "what: Gap",
+        "is fenced",
+        "killed, 0 chunks",
+        "killed, 1 chunks",
+        "the sensor restarts",
+        "a new stream begins",
+        "a stranger",
+        "is dead",
+        "cut behind",
+        "left by the sensor",
+        "database is away: true",
+    ] {
+        let met = stories.iter().filter(|story| story.contains(event)).count();
+        assert!(met > 0, "no run meets {event:?}");
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(crate) struct Worker {
     promised: Vec<(StreamId, u64)>,
     /// To be sent.
     output: Vec<u8>,
+    is_fenced: bool,
     /// The highest number that came, for a worker that breaks its word.
     came: u64,
 }
@@ -68,6 +69,7 @@ impl Worker {
             stream: None,
             promised: Vec::new(),
             output: Vec::new(),
+            is_fenced: false,
             came: 0,
         }
     }
@@ -87,9 +89,11 @@ impl Worker {
         self.writer.as_ref()?.question().copied()
     }
 
-    /// Lets the writer go on.
+    /// Lets the writer go on, if there is something to do: a change of threads takes more time than all the rest.
     pub(crate) fn answer(&mut self, fate: Fate) {
-        if let Some(writer) = &mut self.writer {
+        let is_idle = self.call() == Some(Call::Idle);
+        let has_work = self.conversation.has_ended() || self.gauge.counts().held > 0;
+        if let Some(writer) = self.writer.as_mut().filter(|_| has_work || !is_idle) {
             writer.answer(fate);
         }
     }
@@ -98,6 +102,11 @@ impl Worker {
     pub(crate) fn is_finished(&self) -> bool {
         let is_stored = self.gauge.counts().held == 0 || self.call().is_none();
         self.conversation.has_ended() && is_stored
+    }
+
+    /// Whether another worker has the stream.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.is_fenced
     }
 
     /// The connection is over, or is to be.
@@ -203,7 +212,10 @@ impl Worker {
                         self.tell(ack);
                     }
                 }
-                Event::Fenced(_) => self.end(),
+                Event::Fenced(_) => {
+                    self.is_fenced = true;
+                    self.end();
+                }
                 Event::Away => frame::put(
                     &mut self.output,
                     &Frame::State {

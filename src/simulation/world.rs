@@ -62,7 +62,7 @@ impl World {
     pub(super) fn new(seed: u64, way: Way, breach: Option<Breach>, trace: Option<Trace>) -> World {
         let mut random = Random::new(seed);
         let climate = Climate::new(&mut random, way);
-        let folder = (way == Way::Spool).then(|| tempfile::tempdir().expect("a folder"));
+        let folder = (way == Way::Spool).then(|| folder());
         let habits = Habits {
             water: climate.water,
             spool: folder.as_ref().map(|folder| spool(folder, &mut random)),
@@ -254,6 +254,7 @@ impl World {
         match heard {
             Err(Ended::NewStream) => {
                 self.disconnect(false);
+                self.note(|| "a new stream begins".to_owned());
                 let stream = self.fresh_stream();
                 self.sensor.begin_stream(stream);
             }
@@ -340,7 +341,7 @@ impl World {
         if link.line.up.has_ended() {
             worker.end();
         }
-        let is_finished = worker.is_finished();
+        let (is_finished, is_fenced) = (worker.is_finished(), worker.is_fenced());
         if is_finished {
             worker.say_goodbye();
         }
@@ -349,7 +350,8 @@ impl World {
         if is_finished {
             link.line.down.close();
             link.worker = None;
-            self.note(|| format!("worker {number}: ends"));
+            let why = if is_fenced { "is fenced, and " } else { "" };
+            self.note(|| format!("worker {number}: {why}ends"));
         }
         for (stream, stored) in promised {
             self.note(|| format!("worker {number}: {stored} is durable"));
@@ -487,6 +489,12 @@ impl World {
         }
         self.sensor_turn()
     }
+}
+
+/// In memory, where the system has such a place: a disk that is busy with other tests would make a run ten times as long.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    folder.expect("a folder")
 }
 
 /// Segments of a few items, or of many.
