@@ -51,3 +51,6 @@ pub mod keywords;
 pub mod options;
 pub mod preflight;
 pub mod status;
+
+#[cfg(test)]
+mod simulation;

@@ -165,8 +165,23 @@ fn name() -> &'static str {
     NAME.get().map_or("flop", String::as_str)
 }
 
+#[cfg(test)]
+thread_local! {
+    static IS_MUTE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What this thread logs is thrown away: a test that makes thousands of errors on purpose.
+#[cfg(test)]
+pub(crate) fn mute_this_thread() {
+    IS_MUTE.set(true);
+}
+
 /// Writes one line. A terminal, file or daemon that takes nothing is no reason to stop: the error is ignored.
 pub fn line(level: Level, text: fmt::Arguments<'_>) {
+    #[cfg(test)]
+    if IS_MUTE.get() {
+        return;
+    }
     let text = escaped(&text.to_string());
     let mut syslog = SYSLOG.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(syslog) = &mut *syslog {

@@ -4,7 +4,7 @@
 
 use crate::wake::Waker;
 use crate::wire::DecodeError;
-use crate::wire::frame::{self, Frame, HEADER_BYTES, Header};
+use crate::wire::frame::{self, Frame};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -153,23 +153,14 @@ impl Connection {
     /// What came is no frame, or the connection has ended.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Lost> {
         let unparsed = &self.input[self.parsed..self.filled];
-        let whole = match unparsed.first_chunk::<HEADER_BYTES>() {
-            None => None,
-            Some(header) => {
-                let header = Header::decode(header).map_err(Lost::Protocol)?;
-                let end = HEADER_BYTES + header.body_bytes;
-                (unparsed.len() >= end).then_some((header.kind, end))
+        match frame::first(unparsed).map_err(Lost::Protocol)? {
+            Some((frame, length)) => {
+                self.parsed += length;
+                Ok(Some(frame))
             }
-        };
-        let Some((kind, end)) = whole else {
-            return match self.ended {
-                true => Err(Lost::Closed),
-                false => Ok(None),
-            };
-        };
-        let body = &self.input[self.parsed + HEADER_BYTES..self.parsed + end];
-        self.parsed += end;
-        frame::decode(kind, body).map(Some).map_err(Lost::Protocol)
+            None if self.ended => Err(Lost::Closed),
+            None => Ok(None),
+        }
     }
 
     /// Queues a frame; `flush` sends it.

@@ -16,6 +16,7 @@ mod batch;
 mod beat;
 mod comparing;
 mod control;
+mod conversation;
 mod dropper;
 mod handle;
 mod leftovers;
@@ -23,6 +24,8 @@ mod master;
 mod messages;
 mod sensors;
 mod settings;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod swap;
 mod swapping;
 mod worker;

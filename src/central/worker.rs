@@ -4,24 +4,21 @@
 #![forbid(unsafe_code)]
 
 use super::beat::Beat;
+use super::conversation::{Conversation, Heard};
 use super::dropper::{self, HIGH_WATER, Overflow, Pending};
 use super::handle::Handle;
 use super::leftovers::Leftovers;
 use super::messages::{Condition, FromWorker, Numbers, Start, ToWorker, encode};
 use super::settings::Settings;
 use super::writer::{Event, Order, Storage, Writer};
-use crate::buffer::{Gauge, Intake, Water};
+use crate::buffer::{Gauge, Water};
 use crate::clock::now_us;
 use crate::error::Error;
 use crate::log::{self, Limiter};
 use crate::net::{self, Connection, Lost};
 use crate::process::{self, Control, Received};
 use crate::store::Url;
-use crate::wire::frame::{
-    Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX, Welcome,
-};
-use crate::wire::sequence::Expected;
-use crate::wire::{DecodeError, item};
+use crate::wire::frame::{Ack, Frame, HANDSHAKE_SECS_MAX, HEARTBEAT_SECS, Hello, SILENCE_SECS_MAX};
 use crossbeam_channel::TryRecvError;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -44,7 +41,9 @@ pub(super) struct Worker {
     connection: Connection,
     storage: Storage,
     drain: Duration,
-    phase: Phase,
+    conversation: Conversation,
+    /// When the handshake, or what has to be stored at the end, has taken too long.
+    until: Option<Instant>,
     gauge: Gauge,
     writer: Handle,
     settings: Settings,
@@ -53,8 +52,6 @@ pub(super) struct Worker {
     /// The sensor's condition has changed since.
     has_news: bool,
     beat: Beat,
-    /// The last number that is durable.
-    stored: u64,
     pending: Pending,
     /// Items in the swap that are not in the database.
     swapped: u64,
@@ -72,17 +69,6 @@ pub(super) struct Worker {
     /// Its name, once it has said HELLO.
     sensor: String,
     repeats: Limiter,
-}
-
-enum Phase {
-    /// Nothing is known of the sensor.
-    Handshake { until: Instant, intake: Intake },
-    /// HELLO came; the writer opens the stream in the database.
-    Opening { intake: Intake },
-    /// WELCOME went out.
-    Streaming { expected: Expected, intake: Intake },
-    /// Nothing more is read; the writer stores what is there. Then the process ends.
-    Draining { until: Option<Instant> },
 }
 
 /// What this process has to do, as the master's first message says.
@@ -129,10 +115,8 @@ impl Worker {
             connection: Connection::new(connection).map_err(io)?,
             storage,
             drain: Duration::from_secs(start.drain_secs),
-            phase: Phase::Handshake {
-                until: now + Duration::from_secs(HANDSHAKE_SECS_MAX),
-                intake,
-            },
+            conversation: Conversation::new(intake),
+            until: Some(now + Duration::from_secs(HANDSHAKE_SECS_MAX)),
             gauge,
             writer,
             settings,
@@ -140,7 +124,6 @@ impl Worker {
             reported: (Numbers::default(), now),
             has_news: false,
             beat: Beat::default(),
-            stored: 0,
             pending: Pending::default(),
             swapped: 0,
             overflow: Some(overflow),
@@ -175,21 +158,15 @@ impl Worker {
     }
 
     fn is_finished(&self) -> bool {
-        match self.phase {
-            // The writer tells of a commit before it lets go of the items, so all of it was heard.
-            Phase::Draining { .. } => {
-                self.is_over() || self.writer.ended || self.gauge.counts().held == 0
-            }
-            _ => false,
-        }
+        // The writer tells of a commit before it lets go of the items, so all of it was heard.
+        let is_stored = || self.writer.ended || self.gauge.counts().held == 0;
+        self.conversation.has_ended() && (self.is_over() || is_stored())
     }
 
     /// Whether the time to drain is over.
     fn is_over(&self) -> bool {
-        match self.phase {
-            Phase::Draining { until } => until.is_some_and(|until| Instant::now() >= until),
-            _ => false,
-        }
+        let is_late = self.until.is_some_and(|until| Instant::now() >= until);
+        self.conversation.has_ended() && is_late
     }
 
     fn wait(&mut self) {
@@ -199,12 +176,7 @@ impl Worker {
             due.push(self.reported.1 + REPORT_EVERY);
         }
         due.extend(self.pending.next_due());
-        match self.phase {
-            Phase::Handshake { until, .. } | Phase::Draining { until: Some(until) } => {
-                due.push(until)
-            }
-            _ => {}
-        }
+        due.extend(self.until);
         let wait = due
             .into_iter()
             .min()
@@ -230,7 +202,7 @@ impl Worker {
     }
 
     fn is_reading(&self) -> bool {
-        !self.paused && !matches!(self.phase, Phase::Draining { .. })
+        !self.paused && !self.conversation.has_ended()
     }
 
     fn hear_master(&mut self) {
@@ -274,17 +246,14 @@ impl Worker {
     /// Reads no more; what is there is stored, for at most `within`.
     fn end(&mut self, reason: &str, within: Option<Duration>) {
         let until = within.map(|within| Instant::now() + within);
-        match &mut self.phase {
-            Phase::Draining { until: already } => {
-                // The earlier of two limits counts.
-                *already = already.iter().copied().chain(until).min();
-            }
-            _ => {
-                self.reason = Some(reason.to_owned());
-                // Dropping the intake closes the buffer: the writer ends when it is empty.
-                self.phase = Phase::Draining { until };
-            }
+        if self.conversation.has_ended() {
+            // The earlier of two limits counts.
+            self.until = self.until.into_iter().chain(until).min();
+            return;
         }
+        self.reason = Some(reason.to_owned());
+        self.until = until;
+        self.conversation.end();
     }
 
     fn hear_writer(&mut self) {
@@ -300,19 +269,8 @@ impl Worker {
             match event {
                 Event::Opened(stream) => {
                     self.set_away(stream.sid == 0);
-                    self.stored = stream.last_seq;
-                    self.connection.queue(&Frame::Welcome(Welcome {
-                        stored: stream.last_seq,
-                        sid: stream.sid,
-                    }));
-                    self.phase =
-                        match std::mem::replace(&mut self.phase, Phase::Draining { until: None }) {
-                            Phase::Opening { intake } => Phase::Streaming {
-                                expected: Expected::after(stream.last_seq),
-                                intake,
-                            },
-                            other => other,
-                        };
+                    let welcome = self.conversation.opened(&stream);
+                    self.connection.queue(&Frame::Welcome(welcome));
                 }
                 Event::Committed(committed) => {
                     self.set_away(false);
@@ -359,10 +317,8 @@ impl Worker {
         }
     }
 
-    /// What comes out of the swap was acknowledged when it went in.
     fn acknowledge(&mut self, ack: Ack) {
-        if ack.stored > self.stored {
-            self.stored = ack.stored;
+        if let Some(ack) = self.conversation.durable(ack) {
             self.connection.queue(&Frame::Ack(ack));
         }
     }
@@ -377,12 +333,12 @@ impl Worker {
             return;
         }
         if let Err(lost) = self.read() {
-            match (&lost, &self.phase) {
-                (Lost::Protocol(_), Phase::Handshake { .. }) => {
+            match (&lost, self.conversation.is_handshake()) {
+                (Lost::Protocol(_), true) => {
                     self.refuse(&format!("{lost}; no sockserv speaks so"));
                 }
                 (Lost::Protocol(_), _) => self.refuse(&lost.to_string()),
-                (Lost::Closed, Phase::Handshake { .. }) => {
+                (Lost::Closed, true) => {
                     let half = self.connection.unparsed();
                     self.end(
                         &format!("it was closed after {half} bytes, before its HELLO"),
@@ -407,44 +363,36 @@ impl Worker {
                 return Ok(());
             };
             self.heard = Instant::now();
-            match (frame, &mut self.phase) {
-                (Frame::Hello(hello), Phase::Handshake { .. }) => self.begin(hello),
-                (
-                    Frame::Items {
-                        first,
-                        count,
-                        bytes,
-                    },
-                    Phase::Streaming { expected, intake },
-                ) => {
-                    crate::debug!(
-                        Recv,
-                        3,
-                        "{count} items from number {first} on, {} bytes",
-                        bytes.len()
-                    );
-                    let taken = take_items(expected, intake, first, count, bytes)
-                        .map_err(Lost::Protocol)?;
+            if let Frame::Items {
+                first,
+                count,
+                bytes,
+            } = &frame
+            {
+                crate::debug!(
+                    Recv,
+                    3,
+                    "{count} items from number {first} on, {} bytes",
+                    bytes.len()
+                );
+            }
+            match self.conversation.hear(frame).map_err(Lost::Protocol)? {
+                Heard::Hello(hello) => self.begin(&hello),
+                Heard::Items(taken) => {
                     self.numbers.received += taken.alerts;
                     self.tell_repeated(taken.repeated);
                     self.mind_high_water();
                 }
-                (Frame::Heartbeat(heartbeat), Phase::Opening { .. } | Phase::Streaming { .. }) => {
-                    self.beat = Beat::new(&heartbeat, now_us(), self.stored);
+                Heard::Heartbeat(heartbeat) => {
+                    self.beat = Beat::new(&heartbeat, now_us(), self.conversation.stored());
                     self.has_news = true;
                 }
-                (Frame::Bye(reason), _) => {
+                Heard::Bye(reason) => {
                     let reason = reason.to_owned();
                     self.end(&reason, None);
                     return Ok(());
                 }
-                (_, Phase::Draining { .. }) => return Ok(()),
-                (other, _) => {
-                    let kind = other.kind();
-                    return Err(Lost::Protocol(DecodeError(format!(
-                        "{kind:?} out of order"
-                    ))));
-                }
+                Heard::Nothing => return Ok(()),
             }
         }
         Ok(())
@@ -452,8 +400,7 @@ impl Worker {
 
     /// At HighWater the newest are dropped, or the connection is not read.
     fn mind_high_water(&mut self) {
-        let (Some(to), Phase::Streaming { intake, .. }) = (self.settings.drops(), &mut self.phase)
-        else {
+        let Some(to) = self.settings.drops() else {
             self.paused = self.gauge.is_high();
             if self.paused {
                 crate::debug!(
@@ -464,13 +411,11 @@ impl Worker {
             }
             return;
         };
-        let Some(dropped) = intake.drop_newest() else {
+        let Some(dropped) = self.conversation.drop_newest(&mut self.pending) else {
             return;
         };
         self.has_news = true;
-        let instead = self.pending.replace(&dropped);
-        intake.push_all(instead.iter().map(Vec::as_slice));
-        for chunk in dropped.chunks {
+        for chunk in dropped {
             if let Some(overflow) = &self.overflow {
                 overflow.put(&to, HIGH_WATER, chunk);
             }
@@ -490,13 +435,8 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, hello: Hello) {
-        let Phase::Handshake { intake, .. } =
-            std::mem::replace(&mut self.phase, Phase::Draining { until: None })
-        else {
-            unreachable!("only called in this phase");
-        };
-        self.phase = Phase::Opening { intake };
+    fn begin(&mut self, hello: &Hello) {
+        self.until = None;
         self.sensor.clone_from(&hello.sensor.name);
         self.tell_master(&FromWorker::Hello {
             name: hello.sensor.name.clone(),
@@ -505,33 +445,28 @@ impl Worker {
             program: hello.program.clone(),
         });
         let tells = self.settings.drop_socket.is_some();
-        self.writer.start(&self.storage, &hello, tells, Writer::run);
+        self.writer.start(&self.storage, hello, tells, Writer::run);
     }
 
     fn watch_time(&mut self) {
         self.tell_repeated(0);
         self.pending.tell(&self.sensor);
         let now = Instant::now();
-        match self.phase {
-            Phase::Handshake { until, .. } if now >= until => {
-                let came = self.connection.unparsed();
-                self.refuse(&format!(
-                    "no whole HELLO came within {HANDSHAKE_SECS_MAX} s, only {came} bytes"
-                ));
-            }
-            Phase::Opening { .. } | Phase::Streaming { .. }
-                if !self.paused && now >= self.heard + Duration::from_secs(SILENCE_SECS_MAX) =>
-            {
-                self.end(
-                    &format!("nothing was heard of it for {SILENCE_SECS_MAX} s"),
-                    None,
-                );
-            }
-            _ => {}
+        let is_silent = now >= self.heard + Duration::from_secs(SILENCE_SECS_MAX);
+        if self.conversation.is_handshake() && self.until.is_some_and(|until| now >= until) {
+            let came = self.connection.unparsed();
+            self.refuse(&format!(
+                "no whole HELLO came within {HANDSHAKE_SECS_MAX} s, only {came} bytes"
+            ));
+        } else if self.conversation.is_going_on() && !self.paused && is_silent {
+            self.end(
+                &format!("nothing was heard of it for {SILENCE_SECS_MAX} s"),
+                None,
+            );
         }
         if now >= self.heartbeat_due {
             self.heartbeat_due = now + Duration::from_secs(HEARTBEAT_SECS);
-            if matches!(self.phase, Phase::Opening { .. } | Phase::Streaming { .. }) {
+            if self.conversation.is_going_on() {
                 self.connection.queue(&Frame::State {
                     database_away: self.database_away && !self.takes_all_the_same,
                 });
@@ -551,15 +486,13 @@ impl Worker {
             let waits = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
             now_us().saturating_sub(waits)
         });
-        let oldest = [self.beat.oldest_us(self.stored), waiting];
+        let stored = self.conversation.stored();
+        let oldest = [self.beat.oldest_us(stored), waiting];
         Condition {
             heard_us: self.beat.heard_us(),
             oldest_us: oldest.into_iter().flatten().min(),
-            buffered: self
-                .beat
-                .buffered(self.stored)
-                .max(self.gauge.counts().held),
-            spooled: self.beat.spooled(self.stored).saturating_add(self.swapped),
+            buffered: self.beat.buffered(stored).max(self.gauge.counts().held),
+            spooled: self.beat.spooled(stored).saturating_add(self.swapped),
             pending: self.pending.alerts(),
             database_away: self.database_away,
         }
@@ -631,51 +564,4 @@ fn receive_start(control: &Control) -> Result<(Start, Option<TcpStream>), Error>
             "the master's first message is not Start".to_owned(),
         )),
     }
-}
-
-/// What came with one frame.
-struct Taken {
-    /// Alerts among the items that are new.
-    alerts: u64,
-    /// Items that came before, and were skipped.
-    repeated: u64,
-}
-
-/// Puts the items that are new into the buffer. Their framing is checked here, their content by the writer: one bad
-/// alert must not stop those behind it.
-fn take_items(
-    expected: &mut Expected,
-    intake: &mut Intake,
-    first: u64,
-    count: u32,
-    bytes: &[u8],
-) -> Result<Taken, DecodeError> {
-    let mut items = Vec::with_capacity((count as usize).min(bytes.len() / item::ITEM_BYTES_MIN));
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let length = item::length(rest)?.filter(|length| *length <= rest.len());
-        let Some(length) = length else {
-            return Err(DecodeError(format!(
-                "{count} items of which the last is cut"
-            )));
-        };
-        let (item, behind) = rest.split_at(length);
-        item::check_version(item)?;
-        item::check_sent(item)?;
-        items.push(item);
-        rest = behind;
-    }
-    if items.len() != count as usize {
-        return Err(DecodeError(format!(
-            "{} items that say they are {count}",
-            items.len()
-        )));
-    }
-    let skip = expected.take(first, count)?;
-    let new = &items[skip..];
-    intake.push_all(new.iter().copied());
-    Ok(Taken {
-        alerts: new.iter().filter(|item| item::is_alert(item)).count() as u64,
-        repeated: skip as u64,
-    })
 }

@@ -115,6 +115,8 @@ pub(super) struct Writer {
     away: Option<Away>,
     pub(super) comparing: Comparing,
     bad: Limiter,
+    /// Between two tries to reach the database.
+    pub(super) longest_pause: Duration,
 }
 
 /// Why no more is stored.
@@ -139,6 +141,7 @@ impl Writer {
             away: None,
             comparing: Comparing::default(),
             bad: Limiter::default(),
+            longest_pause: RETRY_LONGEST,
             place: storage.swap.clone(),
             unsure: None,
             swapping: None,
@@ -170,21 +173,37 @@ impl Writer {
     }
 
     fn store_all(&mut self) -> Result<(), Halt> {
-        let mut stream = self.first_stream()?;
-        self.tell(Event::Opened(stream));
+        let mut stream = self.begin()?;
         while let Some(chunks) = self.next_chunks(&mut stream)? {
-            let after = stream.last_seq;
-            if self.swapping.is_none() {
-                match self.store_chunks(&mut stream, &chunks) {
-                    Err(Halt::Away) => self.leave_database(&stream)?,
-                    stored => stored?,
-                }
+            self.store_next(&mut stream, chunks)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the stream, and tells so.
+    pub(super) fn begin(&mut self) -> Result<OpenStream, Halt> {
+        let stream = self.first_stream()?;
+        self.tell(Event::Opened(stream));
+        Ok(stream)
+    }
+
+    /// Stores these chunks; while the database is away, in the swap, if there is one.
+    pub(super) fn store_next(
+        &mut self,
+        stream: &mut OpenStream,
+        chunks: Vec<Chunk>,
+    ) -> Result<(), Halt> {
+        let after = stream.last_seq;
+        if self.swapping.is_none() {
+            match self.store_chunks(stream, &chunks) {
+                Err(Halt::Away) => self.leave_database(stream)?,
+                stored => stored?,
             }
-            match self.swapping {
-                // A part of them may be in the database already.
-                Some(_) => self.swap_chunks(&mut stream, after, chunks)?,
-                None => self.release(chunks),
-            }
+        }
+        match self.swapping {
+            // A part of them may be in the database already.
+            Some(_) => self.swap_chunks(stream, after, chunks)?,
+            None => self.release(chunks),
         }
         Ok(())
     }
@@ -211,7 +230,10 @@ impl Writer {
     }
 
     /// All that is there, up to a limit; waits when nothing is. `None`: nothing will come any more.
-    fn next_chunks(&mut self, stream: &mut OpenStream) -> Result<Option<Vec<Chunk>>, Halt> {
+    pub(super) fn next_chunks(
+        &mut self,
+        stream: &mut OpenStream,
+    ) -> Result<Option<Vec<Chunk>>, Halt> {
         let (mut chunks, mut items, mut bytes) = (Vec::new(), 0, 0);
         loop {
             self.ends.waker.clear();
@@ -317,7 +339,7 @@ impl Writer {
 
     /// Waits before the next try; the one after it waits longer.
     pub(super) fn back_off(&mut self, pause: &mut Duration) -> Result<(), Halt> {
-        let until = Instant::now() + *pause;
+        let until = Instant::now() + (*pause).min(self.longest_pause);
         *pause = longer(*pause);
         loop {
             self.check_orders()?;

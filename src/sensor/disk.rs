@@ -80,10 +80,14 @@ pub(super) struct Syncer {
 impl Syncer {
     pub(super) fn run(self) {
         while let Ok(group) = self.groups.recv() {
-            // An error: nobody waits for it any more.
-            let _ = self.synced.send(group.sync());
-            self.disk.wake();
+            self.sync(group);
         }
+    }
+
+    fn sync(&self, group: Group) {
+        // An error: nobody waits for it any more.
+        let _ = self.synced.send(group.sync());
+        self.disk.wake();
     }
 }
 
@@ -100,7 +104,7 @@ impl Disk {
         let (wishes_send, wishes) = bounded(1);
         let (groups_send, groups) = bounded(1);
         let (synced_send, synced) = bounded(1);
-        let disk = Disk {
+        let mut disk = Disk {
             outlet,
             appender,
             held,
@@ -114,6 +118,7 @@ impl Disk {
             retry_at: None,
             is_closed: false,
         };
+        disk.set_failing(false);
         let syncer = Syncer {
             groups,
             synced: synced_send,
@@ -128,20 +133,25 @@ impl Disk {
 
     /// Brings what comes to the disk until nothing comes any more.
     pub(super) fn run(mut self) -> Appender {
-        self.set_failing(false);
-        loop {
-            self.waker.clear();
-            self.settle();
-            self.heed_wish();
-            self.take_in();
-            self.write();
-            self.sync();
-            self.tell_news();
-            if self.is_done() {
-                break;
-            }
+        while !self.turn() {
             self.wait();
         }
+        self.end()
+    }
+
+    /// Does what can be done without waiting. Whether nothing is left to be done.
+    pub(super) fn turn(&mut self) -> bool {
+        self.waker.clear();
+        self.settle();
+        self.heed_wish();
+        self.take_in();
+        self.write();
+        self.sync();
+        self.tell_news();
+        self.is_done()
+    }
+
+    pub(super) fn end(self) -> Appender {
         self.held.close();
         self.sender.wake();
         self.appender
@@ -275,5 +285,24 @@ impl Disk {
         };
         // ENOMEM: the kernel is short of memory for a moment.
         let _ = net::poll(&mut [net::readable(&self.waker)], pause);
+    }
+}
+
+#[cfg(test)]
+impl Disk {
+    /// What a kill takes: items that no file has.
+    pub(super) fn unwritten(&mut self) -> Vec<super::held::Numbered> {
+        self.take_in();
+        self.held.from(self.appender.next())
+    }
+}
+
+#[cfg(test)]
+impl Syncer {
+    /// Brings a group to the disk, if there is one.
+    pub(super) fn turn(&self) {
+        if let Ok(group) = self.groups.try_recv() {
+            self.sync(group);
+        }
     }
 }

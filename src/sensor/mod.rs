@@ -24,6 +24,8 @@ mod line;
 mod outgoing;
 mod receiver;
 mod sender;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod slack;
 mod spooling;
 mod status;

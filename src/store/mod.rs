@@ -176,7 +176,7 @@ pub struct Stored {
 
 impl<'a> Batch<'a> {
     /// One item, behind all that is durable.
-    fn next(stream: &OpenStream, item: &'a Item<'a>) -> Self {
+    pub(crate) fn next(stream: &OpenStream, item: &'a Item<'a>) -> Self {
         Batch {
             after_seq: stream.last_seq,
             items: std::slice::from_ref(item),

@@ -337,6 +337,23 @@ fn put_reason(out: &mut Vec<u8>, reason: &str) {
     put_text(out, reason.as_bytes());
 }
 
+/// The first frame of `bytes` and its length; `None` while it is not whole.
+///
+/// # Errors
+///
+/// What is there is no frame.
+pub fn first(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, DecodeError> {
+    let Some((header, behind)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Ok(None);
+    };
+    let header = Header::decode(header)?;
+    let Some(body) = behind.get(..header.body_bytes) else {
+        return Ok(None);
+    };
+    let frame = decode(header.kind, body)?;
+    Ok(Some((frame, HEADER_BYTES + header.body_bytes)))
+}
+
 /// Decodes the body of a frame.
 ///
 /// # Errors
