@@ -287,8 +287,11 @@ fn end_of_disk(way: OverDisk) -> (crate::spool::Appender, std::path::PathBuf) {
         syncer,
         dir,
     } = way;
+    let mut turns = 0;
     while !disk.turn() {
         syncer.turn();
+        turns += 1;
+        assert!(turns < 100, "the disk's threads do not end");
     }
     (disk.end(), dir)
 }

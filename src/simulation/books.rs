@@ -57,10 +57,23 @@ impl Books {
         Ok(())
     }
 
-    /// HighWater forced an alert out.
-    pub(super) fn drops(&mut self, item: &[u8]) -> Result<(), String> {
-        self.dropped += 1;
-        self.becomes(number_of(item)?, Fate::Dropped)
+    /// An alert came, and HighWater forced these out: the newest.
+    pub(super) fn drops<'a>(
+        &mut self,
+        newest: u32,
+        items: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), String> {
+        let dropped = items.map(number_of).collect::<Result<Vec<u32>, String>>()?;
+        let oldest = dropped.first().copied().unwrap_or(newest + 1);
+        let waits = |alert: &u32| self.fates[*alert as usize - 1] == Fate::Waits;
+        if !(oldest..=newest).filter(waits).eq(dropped.iter().copied()) {
+            return Err(format!(
+                "{dropped:?} are dropped, and {newest} is the newest"
+            ));
+        }
+        self.dropped += dropped.len() as u64;
+        let mut dropped = dropped.into_iter();
+        dropped.try_for_each(|alert| self.becomes(alert, Fate::Dropped))
     }
 
     /// A kill took an item that was in memory only.

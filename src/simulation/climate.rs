@@ -51,6 +51,8 @@ pub(super) struct Climate {
     pub(super) answers_lost: usize,
     /// Alerts that the database refuses, in a hundred.
     pub(super) bad_alerts: usize,
+    /// Alerts of which two fill a chunk, in a hundred.
+    pub(super) big_alerts: usize,
     /// The sensor's marks.
     pub(super) water: Water,
     /// A worker's, and whether it drops there.
@@ -93,6 +95,7 @@ impl Climate {
             steps,
             answers_lost: [0, 0, 5, 40][random.below(4)],
             bad_alerts: [0, 0, 2, 20][random.below(4)],
+            big_alerts: if random.percent(6) { 15 } else { 0 },
             water: water(random, 4, 60),
             worker_water: water(random, 2, 40),
             worker_drops: random.percent(40),

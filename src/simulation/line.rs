@@ -35,7 +35,9 @@ impl Pipe {
     /// The next bytes that arrive, at most so many.
     pub(super) fn deliver(&mut self, most: usize) -> Vec<u8> {
         let limit = self.breaks_after.unwrap_or(usize::MAX).min(most);
-        let arrived: Vec<u8> = self.way.drain(..limit.min(self.way.len())).collect();
+        let count = limit.min(self.way.len());
+        let arrived = self.way.make_contiguous()[..count].to_vec();
+        self.way.drain(..count);
         if let Some(left) = &mut self.breaks_after {
             *left -= arrived.len();
             if *left == 0 {

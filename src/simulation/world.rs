@@ -9,6 +9,7 @@ use super::line::Line;
 use super::random::Random;
 use super::{Breach, Way};
 use crate::alert::{Alert, Ids, Payload};
+use crate::buffer::CHUNK_BYTES;
 use crate::central::simulated::Worker;
 use crate::options::SpoolConfig;
 use crate::sensor::simulated::{Ended, Habits, Sensor};
@@ -23,6 +24,8 @@ use tempfile::TempDir;
 const STEPS: usize = 500;
 /// Rounds without faults, in each of which everybody does all he can: more would be no progress.
 const ROUNDS_MAX: usize = 200;
+/// An alert that the database refuses waits for others to be compared with.
+const COMPARED_EVERY: usize = 20;
 /// Bytes that a sender queues.
 const QUEUE_BYTES: usize = 3_000;
 /// What a stranger pretends is far above what is ever sent.
@@ -62,7 +65,7 @@ impl World {
     pub(super) fn new(seed: u64, way: Way, breach: Option<Breach>, trace: Option<Trace>) -> World {
         let mut random = Random::new(seed);
         let climate = Climate::new(&mut random, way);
-        let folder = (way == Way::Spool).then(|| folder());
+        let folder = (way == Way::Spool).then(folder);
         let habits = Habits {
             water: climate.water,
             spool: folder.as_ref().map(|folder| spool(folder, &mut random)),
@@ -95,7 +98,10 @@ impl World {
             self.books.check(self.sensor.held())?;
         }
         self.calm_down();
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
+            if round % COMPARED_EVERY == 0 {
+                self.alerts()?;
+            }
             self.round()?;
             self.books.check(self.sensor.held())?;
             if self.books.is_complete() && self.sensor.held() == 0 {
@@ -205,16 +211,17 @@ impl World {
             let number = self.books.next_alert();
             let item = self.alert(number);
             let dropped = self.sensor.push(&item, number.into());
-            for item in dropped.iter().flat_map(|chunk| chunk.items()) {
-                self.books.drops(item)?;
-            }
+            let dropped = dropped.iter().flat_map(|chunk| chunk.items());
+            self.books.drops(number, dropped)?;
         }
         Ok(())
     }
 
     fn alert(&mut self, number: u32) -> Vec<u8> {
         let is_bad = self.random.percent(self.climate.bad_alerts);
+        let is_big = self.random.percent(self.climate.big_alerts);
         let message = vec![b'x'; [1, 20, 200][self.random.below(3)]];
+        let record = vec![b'x'; if is_big { CHUNK_BYTES / 2 } else { 0 }];
         let alert = Alert {
             ids: Ids::Snort3,
             time_us: number.into(),
@@ -233,7 +240,7 @@ impl World {
             flow: None,
             packet: None,
             payload: Payload::None,
-            record: b"",
+            record: &record,
         };
         let mut bytes = Vec::new();
         item::put_alert(&mut bytes, &alert);
@@ -462,6 +469,7 @@ impl World {
         self.note(|| "calm".to_owned());
         self.is_away = false;
         self.climate.answers_lost = 0;
+        self.climate.bad_alerts = 0;
     }
 
     /// Everybody does what he can, and silence is noticed.
