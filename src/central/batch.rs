@@ -22,17 +22,15 @@ pub(super) fn decode<'a>(chunks: &'a [Chunk], mut bad: impl FnMut(DecodeError)) 
     decoded.collect()
 }
 
-/// Some of the alerts, at most `most`, from all over the batch; encoded.
-pub(super) fn alerts(items: &[Item<'_>], most: usize) -> Vec<Vec<u8>> {
-    let is_alert = |item: &&Item<'_>| matches!(item, Item::Alert(_));
-    let step = (items.len() / most).max(1);
-    let some = items.iter().filter(is_alert).step_by(step).take(most);
-    let encoded = some.map(|item| {
-        let mut bytes = Vec::new();
-        if let Item::Alert(alert) = item {
+/// The alerts, encoded.
+pub(super) fn alerts(items: &[Item<'_>]) -> Vec<Vec<u8>> {
+    let encoded = items.iter().filter_map(|item| match item {
+        Item::Alert(alert) => {
+            let mut bytes = Vec::new();
             item::put_alert(&mut bytes, alert);
+            Some(bytes)
         }
-        bytes
+        Item::Loss(_) | Item::Gap(_) => None,
     });
     encoded.collect()
 }

@@ -79,6 +79,11 @@ impl Worker {
         std::mem::take(&mut self.output)
     }
 
+    /// The operator sets other marks.
+    pub(crate) fn set_water(&self, water: Water) {
+        self.gauge.set_water(water);
+    }
+
     /// What it told to be durable.
     pub(crate) fn take_promised(&mut self) -> Vec<(StreamId, u64)> {
         std::mem::take(&mut self.promised)
@@ -248,7 +253,7 @@ impl Worker {
 fn store_all(writer: &mut Writer, asking: &Asking<Call, Fate>) -> Result<(), Halt> {
     let mut stream = writer.begin()?;
     loop {
-        while !writer.ends.outlet.has_items() && !writer.ends.outlet.is_finished() {
+        while !writer.has_items() && !writer.ends.outlet.is_finished() {
             asking.ask(Call::Idle);
             writer.check_orders()?;
         }

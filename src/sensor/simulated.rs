@@ -130,6 +130,12 @@ impl Sensor {
         (Sensor::new(fresh, &habits), gone)
     }
 
+    /// The operator sets other marks.
+    pub(crate) fn set_water(&mut self, water: Water) {
+        self.habits.water = water;
+        self.status.gauge.set_water(water);
+    }
+
     /// An alert of the IDS. What HighWater forces out.
     pub(crate) fn push(&mut self, item: &[u8], now_us: i64) -> Vec<Chunk> {
         let Some(dropped) = self.intake.push(item) else {

@@ -9,7 +9,7 @@ use super::line::Line;
 use super::random::Random;
 use super::{Breach, Way};
 use crate::alert::{Alert, Ids, Payload};
-use crate::buffer::CHUNK_BYTES;
+use crate::buffer::{CHUNK_BYTES, Water};
 use crate::central::simulated::Worker;
 use crate::options::SpoolConfig;
 use crate::sensor::simulated::{Ended, Habits, Sensor};
@@ -470,6 +470,15 @@ impl World {
         self.is_away = false;
         self.climate.answers_lost = 0;
         self.climate.bad_alerts = 0;
+        // Where each buffer is full of alerts that the database refuses, nothing can be compared.
+        let water = Water::new(1_000, 999).expect("low is below high");
+        (self.climate.water, self.climate.worker_water) = (water, water);
+        self.sensor.set_water(water);
+        for link in &self.links {
+            link.worker
+                .iter()
+                .for_each(|worker| worker.set_water(water));
+        }
     }
 
     /// Everybody does what he can, and silence is noticed.
