@@ -506,6 +506,11 @@ impl Outlet {
         !self.0.lock().chunks.is_empty()
     }
 
+    /// Whether the intake is gone: nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
     /// Whether the intake is gone and everything was taken.
     pub fn is_finished(&self) -> bool {
         let state = self.0.lock();

@@ -26,9 +26,10 @@
 //! - It keeps an item until `sync` says that it is durable. After an error nothing of what was not durable counts as
 //!   appended, and `next` says where to go on: an error of fdatasync(2) leaves pages that are clean and gone, so only a
 //!   second `append` helps.
-//! - It compares the first WELCOME after `open` with `Recovered::last`. A servsock that has more means that this disk
-//!   lost what it had reported as written (or was not asked to write, `Sync::Off`): then the numbers behind are in use
-//!   for other items, and `Appender::begin_stream` has to come before anything is sent.
+//! - It compares the first WELCOME after `open` with `Recovered::inherited`. A servsock that has more means that this
+//!   disk lost what it had reported as written (or was not asked to write, `Sync::Off`): then the numbers behind are in
+//!   use for other items, and `Appender::begin_stream` has to come before anything is sent. Else `Appender::confirm` has
+//!   to: until then each process that follows inherits no more than this one.
 //!
 //! # Files
 //!
@@ -50,7 +51,9 @@
 //! |     28 |    8 | base         | number before the stream's sequence number 1                        |
 //! |     36 |    8 | first        | number of the first record; the one in the file's name              |
 //! |     44 |    8 | acknowledged | last acknowledged number when the segment was begun                 |
-//! |     52 |    4 | check        | CRC32C of the 52 bytes before; here in each version                 |
+//! |     52 |    8 | inherited    | last number that the process found at its start, if it had not heard |
+//! |        |      |              | of servsock yet which of them it has; else 0                        |
+//! |     60 |    4 | check        | CRC32C of the 60 bytes before                                       |
 //!
 //! ## Record
 //!
@@ -172,6 +175,8 @@ pub struct Recovered {
     pub acknowledged: u64,
     /// Last number that is there, or was.
     pub last: u64,
+    /// Last number that a process before this one may have sent.
+    pub inherited: u64,
     /// Files.
     pub segments: u64,
     /// Their bytes.
@@ -232,6 +237,7 @@ pub fn open(
             .map_or(Stream { id: fresh, base: 0 }, |header| header.stream),
         acknowledged: newest.header.map_or(0, |header| header.acknowledged),
         last: 0,
+        inherited: 0,
         segments: segments.len() as u64,
         bytes: segments.iter().map(|segment| segment.bytes).sum(),
         examined: HEADER_BYTES * newest.headless.len() as u64,
@@ -251,9 +257,12 @@ pub fn open(
             recovered.acknowledged = recovered.last;
         }
     }
-    let noted = newest.header.map_or(0, |header| header.acknowledged);
+    recovered.inherited = match newest.header.map_or(0, |header| header.inherited) {
+        0 => recovered.last,
+        inherited => inherited.min(recovered.last),
+    };
     let index = Arc::new(Index::new(directory, lock, segments, &recovered));
-    let appender = Appender::new(Arc::clone(&index), *options, recovered.last + 1, noted);
+    let appender = Appender::new(Arc::clone(&index), *options, &recovered, newest.header);
     Ok((appender, Reader::new(index), recovered))
 }
 

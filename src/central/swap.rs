@@ -197,9 +197,10 @@ impl Swap {
             Run::Items { first, chunk } => (first, chunk),
             Run::Lost(lost) => {
                 crate::err!(
-                    "{} alerts that waited in {} cannot be read any more, and are recorded as lost",
+                    "{} alerts that waited in {} cannot be read any more, from number {} on, and are recorded as lost",
                     lost.count,
-                    lost.file.display()
+                    lost.file.display(),
+                    lost.first
                 );
                 (lost.first, lost.chunk(now_us))
             }
@@ -218,7 +219,11 @@ impl Swap {
 
     /// What is to be told of the disk since this was asked last.
     pub(super) fn take_news(&mut self) -> Vec<News> {
-        let news = [self.appender.take_news(), self.reader.take_news()];
+        let news = [
+            self.appender.take_news(),
+            self.reader.take_news(),
+            self.reader.take_removal_news(),
+        ];
         news.into_iter().flatten().collect()
     }
 

@@ -212,6 +212,9 @@ impl Writer {
 
     /// Swap -> database, to the end. What comes meanwhile goes behind it.
     fn empty(&mut self, mut database: OpenStream, stream: &mut OpenStream) -> Result<(), Halt> {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.swap.start_again(); // An earlier try may have read on.
+        }
         self.tell_unsure(&database, stream)?;
         self.note_stored(database);
         if let Some(swapping) = &mut self.swapping {

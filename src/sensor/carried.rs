@@ -9,6 +9,7 @@
 //! |    4 | size         | of the fields up to the chunks, at most 1 MiB                      |
 //! |   16 | stream       | the stream's id                                                    |
 //! |    8 | acknowledged | last acknowledged sequence number                                  |
+//! |    8 | sent         | last sequence number that may have been sent                       |
 //! |    1 | spooled      | 1: the stream is that of a spool, which has what is not here       |
 //! |    4 | sockets      | number of alert sockets, then each as `LeftOpen`                   |
 //! |    4 | chunks       | number of chunks                                                   |
@@ -44,6 +45,8 @@ pub struct Carried {
     pub stream: StreamId,
     /// Its last acknowledged number.
     pub acknowledged: u64,
+    /// The last number that may have been sent.
+    pub sent: u64,
     /// The stream is that of a spool, which has what is not in `chunks`.
     pub is_spooled: bool,
     /// The alert sockets, which stay open.
@@ -174,6 +177,7 @@ impl Carried {
         let mut fields = Vec::new();
         fields.extend_from_slice(&self.stream.0);
         fields.extend_from_slice(&self.acknowledged.to_le_bytes());
+        fields.extend_from_slice(&self.sent.to_le_bytes());
         fields.push(u8::from(self.is_spooled));
         fields.extend_from_slice(&count(self.sockets.len()));
         for socket in &self.sockets {
@@ -214,6 +218,7 @@ impl Carried {
         let mut fields = Fields::new(&fields);
         let stream = StreamId(fields.array("the stream")?);
         let acknowledged = fields.u64("the acknowledged number")?;
+        let sent = fields.u64("the last number that was sent")?;
         let is_spooled = fields.u8("whether there is a spool")? != 0;
         let mut sockets = Vec::new();
         for _ in 0..fields.u32("the number of sockets")? {
@@ -228,6 +233,7 @@ impl Carried {
             0 => Ok(Carried {
                 stream,
                 acknowledged,
+                sent,
                 is_spooled,
                 sockets,
                 chunks,
@@ -279,6 +285,7 @@ mod tests {
         let carried = Carried {
             stream: StreamId([3; 16]),
             acknowledged: 7,
+            sent: 9,
             is_spooled: true,
             sockets: vec![socket(5, "/tmp/snort"), socket(6, "/other")],
             chunks: vec![

@@ -20,25 +20,35 @@ const WRITE_EVERY: Duration = Duration::from_millis(2);
 /// A disk that failed, or is full, is tried again so often.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-/// The sender's wish for a new stream, and who waits for the answer.
-pub(super) struct NewStream {
-    id: StreamId,
+/// What the sender wishes, and who waits for the answer.
+pub(super) struct Wish {
+    /// The new stream to begin; `None`: the old one is confirmed (`Appender::confirm`).
+    stream: Option<StreamId>,
     answer: Sender<Result<(), String>>,
 }
 
-/// Asks for a new stream.
+/// Asks the thread for what only it can do.
 #[derive(Clone)]
 pub(super) struct Asks {
-    wishes: Sender<NewStream>,
+    wishes: Sender<Wish>,
     disk: Waker,
 }
 
 impl Asks {
     /// Waits until the stream has begun.
     pub(super) fn begin_stream(&self, id: StreamId) -> Result<(), String> {
+        self.ask(Some(id))
+    }
+
+    /// servsock has said what it has: waits until the next process will know that it did.
+    pub(super) fn confirm(&self) -> Result<(), String> {
+        self.ask(None)
+    }
+
+    fn ask(&self, stream: Option<StreamId>) -> Result<(), String> {
         let (answer, answered) = bounded(1);
         // An error: the thread has ended, as the answer will say.
-        let _ = self.wishes.send(NewStream { id, answer });
+        let _ = self.wishes.send(Wish { stream, answer });
         self.disk.wake();
         answered
             .recv()
@@ -59,13 +69,15 @@ pub(super) struct Disk {
     status: Status,
     waker: Waker,
     sender: Waker,
-    wishes: Receiver<NewStream>,
+    wishes: Receiver<Wish>,
     groups: Sender<Group>,
     synced: Receiver<Synced>,
     /// A group is on its way to the disk.
     is_syncing: bool,
     /// It failed; not tried again before this.
     retry_at: Option<Instant>,
+    /// It works again when all up to this number is durable.
+    failed_at: u64,
     /// The buffer is empty for ever.
     is_closed: bool,
 }
@@ -116,6 +128,7 @@ impl Disk {
             synced,
             is_syncing: false,
             retry_at: None,
+            failed_at: 0,
             is_closed: false,
         };
         disk.set_failing(false);
@@ -171,7 +184,7 @@ impl Disk {
         match durable {
             Ok(number) => {
                 self.held.is_durable(number);
-                if number >= self.held.last() {
+                if self.retry_at.is_none() && number >= self.failed_at {
                     self.set_failing(false);
                 }
                 self.sender.wake();
@@ -183,6 +196,7 @@ impl Disk {
     /// The appender has the reason for `tell_news`.
     fn fails(&mut self) {
         self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        self.failed_at = self.held.last();
         self.set_failing(true);
         self.sender.wake();
     }
@@ -192,9 +206,10 @@ impl Disk {
         self.outlet.set_flowing(!fails);
     }
 
-    /// Takes what is in the buffer, losses in front of it, as far as there is room.
+    /// Takes what is in the buffer, losses in front of it, as far as there is room; at the end all of it, for a stop, or
+    /// the next program, asks for what is held.
     fn take_in(&mut self) {
-        while self.held.has_room() {
+        while self.held.has_room() || self.outlet.is_closed() {
             self.take_losses();
             // Asked for in vain, the receiver would wake us for each alert.
             if self.is_syncing && !self.outlet.has_items() && !self.outlet.is_finished() {
@@ -254,14 +269,17 @@ impl Disk {
         if self.is_syncing {
             return; // Then little is left to wait for.
         }
-        if let Ok(NewStream { id, answer }) = self.wishes.try_recv() {
-            let begun = self.appender.begin_stream(id);
+        if let Ok(Wish { stream, answer }) = self.wishes.try_recv() {
+            let begun = match stream {
+                Some(id) => self.appender.begin_stream(id).map(|_| ()),
+                None => self.appender.confirm(),
+            };
             if begun.is_ok() {
                 // All that was written came to the disk before it; no group will tell.
                 self.note(Ok(self.appender.counts().durable));
             }
             // An error: it does not wait any more.
-            let _ = answer.send(begun.map(|_| ()).map_err(|trouble| trouble.to_string()));
+            let _ = answer.send(begun.map_err(|trouble| trouble.to_string()));
         }
     }
 

@@ -168,6 +168,15 @@ impl Outgoing for FromBuffer {
         }
     }
 
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
+    fn most_sent(&self) -> u64 {
+        let last = self.most_sent.checked_sub(1);
+        last.map_or(self.acknowledged, |last| self.in_flight[last].end() - 1)
+    }
+
     fn next_piece(&mut self) -> Option<Piece<'_>> {
         if self.sent == self.in_flight.len()
             && !self.depart_losses()

@@ -25,8 +25,10 @@ pub(super) struct FromSpool {
     held: Arc<Held>,
     disk: Asks,
     status: Status,
-    /// What went out on this connection and is not acknowledged.
-    in_flight: VecDeque<InFlight>,
+    /// Numbers of loss records that went out and are not acknowledged; all other numbers are alerts.
+    losses: VecDeque<u64>,
+    /// Losses are noted up to here.
+    looked_at: u64,
     /// What went out last.
     piece: Arc<Chunk>,
     /// The last number that went out, on any connection, or may have in a process before this one.
@@ -38,14 +40,6 @@ pub(super) struct FromSpool {
     read_again: Option<Instant>,
     /// What is damaged up to this number was told.
     told_lost: u64,
-}
-
-/// Numbers that are on their way. Their items are read again if need be.
-struct InFlight {
-    first: u64,
-    end: u64,
-    /// How many of them are loss records.
-    losses: u64,
 }
 
 impl FromSpool {
@@ -62,7 +56,8 @@ impl FromSpool {
             held,
             disk,
             status,
-            in_flight: VecDeque::new(),
+            losses: VecDeque::new(),
+            looked_at: 0,
             piece: Arc::default(),
             most_sent: inherited,
             inherited: Some(inherited),
@@ -117,17 +112,24 @@ impl FromSpool {
         }
     }
 
+    /// One line for what lies together, however much it is; the statistics have the number.
     fn tell_lost(&mut self, lost: &Lost) {
         let last = lost.first + lost.count - 1;
-        if last > self.told_lost {
-            self.told_lost = last;
-            self.status.note_damaged(lost.count);
+        if last <= self.told_lost {
+            return;
+        }
+        if lost.first != self.told_lost + 1 {
+            let place = lost
+                .offset
+                .map_or("it is missing".to_owned(), |at| format!("offset {at}"));
             crate::err!(
-                "{} alerts that waited in {} cannot be read any more, and are recorded as lost",
-                lost.count,
-                lost.file.display()
+                "alerts that waited in {} cannot be read any more, from number {} on ({place}): they are recorded as lost",
+                lost.file.display(),
+                lost.first
             );
         }
+        self.told_lost = last;
+        self.status.note_damaged(lost.count);
     }
 
     fn tell_news(&mut self) {
@@ -138,22 +140,22 @@ impl FromSpool {
             Some(News::Back) => crate::notice!("the spool can be read again"),
             None => {}
         }
+        match self.reader.take_removal_news() {
+            Some(News::Fails(text)) => {
+                crate::err!("{text}; what is stored goes on taking room there");
+            }
+            Some(News::Back) => crate::notice!("what is stored is removed from the spool again"),
+            None => {}
+        }
     }
 
     fn note_acknowledged(&mut self, number: u64) {
-        while let Some(first) = self.in_flight.front_mut() {
-            if first.end > number + 1 {
-                // Which of them are losses is not known by number: they count when all of it is acknowledged.
-                if first.losses == 0 && first.first <= number {
-                    self.status.note_sent(number + 1 - first.first);
-                    first.first = number + 1;
-                }
-                break;
-            }
-            self.status
-                .note_sent(first.end - first.first - first.losses);
-            self.in_flight.pop_front();
+        let mut sent = number.saturating_sub(self.acknowledged_number());
+        while self.losses.front().is_some_and(|loss| *loss <= number) {
+            self.losses.pop_front();
+            sent = sent.saturating_sub(1);
         }
+        self.status.note_sent(sent);
         // An error is told, and tried again with the next acknowledgement.
         let _ = self.reader.acknowledge(number);
         self.tell_news();
@@ -161,6 +163,29 @@ impl FromSpool {
         if self.held.is_open() {
             self.disk.wake();
         }
+    }
+
+    /// After a reconnect they are seen again.
+    fn note_losses(&mut self, first: u64, chunk: &Chunk) {
+        for (number, item) in (first..).zip(chunk.items()) {
+            if number > self.looked_at && !item::is_alert(item) {
+                self.losses.push_back(number);
+            }
+        }
+        self.looked_at = self.looked_at.max(first + u64::from(chunk.len()) - 1);
+    }
+
+    /// servsock has more than what was inherited: a former process sent what the disk did not keep. What it kept is the
+    /// begin of that, so servsock has it.
+    fn take_for_stored(&mut self, inherited: u64) {
+        let waiting = inherited.saturating_sub(self.acknowledged_number());
+        if waiting > 0 {
+            crate::err!(
+                "servsock has more of this stream than the spool: the disk has lost its end, or another sockserv has a copy \
+                 of it; {waiting} alerts of the spool are taken for stored"
+            );
+        }
+        self.note_acknowledged(inherited);
     }
 
     /// Chunks that the disk does not have.
@@ -181,13 +206,13 @@ impl Outgoing for FromSpool {
 
     fn begin_stream(&mut self, id: StreamId) -> Result<(), String> {
         self.disk.begin_stream(id)?;
+        self.most_sent = self.acknowledged_number();
         self.start_again();
         Ok(())
     }
 
     fn start_again(&mut self) {
         self.reader.start_again();
-        self.in_flight.clear();
     }
 
     fn acknowledged(&self) -> u64 {
@@ -208,11 +233,18 @@ impl Outgoing for FromSpool {
         }
     }
 
+    fn is_on_disk(&self) -> bool {
+        self.reader.counts().segments > 0
+    }
+
+    fn most_sent(&self) -> u64 {
+        self.reader.stream().sequence(self.most_sent)
+    }
+
     fn next_piece(&mut self) -> Option<Piece<'_>> {
         let (first, chunk) = self.next_items()?;
         let end = first + u64::from(chunk.len());
-        let losses = chunk.items().filter(|item| !item::is_alert(item)).count() as u64;
-        self.in_flight.push_back(InFlight { first, end, losses });
+        self.note_losses(first, &chunk);
         self.most_sent = self.most_sent.max(end - 1);
         self.piece = chunk;
         Some(Piece {
@@ -234,9 +266,11 @@ impl Outgoing for FromSpool {
     fn welcome(&mut self, stored: u64) -> Result<(), String> {
         let inherited = self.inherited.take();
         let acknowledged = self.acknowledge(stored);
-        if let (Err(_), Some(inherited)) = (&acknowledged, inherited) {
-            // A former process sent more than the disk kept. What it kept is the begin of that, so servsock has it.
-            self.note_acknowledged(inherited);
+        match (&acknowledged, inherited) {
+            (Err(_), Some(inherited)) => self.take_for_stored(inherited),
+            // An error: it is told as one of the disk. Alerts go on all the same.
+            (Ok(()), Some(_)) => drop(self.disk.confirm()),
+            (_, None) => {}
         }
         acknowledged
     }

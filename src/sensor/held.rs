@@ -121,7 +121,9 @@ impl Held {
     pub(super) fn open_at(&self, number: u64) -> Option<Numbered> {
         let state = self.lock();
         let at = state.chunks.partition_point(|chunk| chunk.end() <= number);
-        state.chunks.get(at).filter(|_| state.is_open).cloned()
+        // It may have become durable this moment: then the disk has it, and what is here begins behind it.
+        let found = state.chunks.get(at).filter(|chunk| chunk.first <= number);
+        found.filter(|_| state.is_open).cloned()
     }
 
     /// The disk fails, or works again.
@@ -243,6 +245,8 @@ mod tests {
             [first(1), first(3), first(4), first(7)],
             [Some(1), Some(1), Some(4), None]
         );
+        held.is_durable(3);
+        assert_eq!([first(3), first(4)], [None, Some(4)]);
     }
 
     #[test]

@@ -428,7 +428,8 @@ impl Sensor {
         let carried = Carried {
             stream: outgoing.stream(),
             acknowledged: outgoing.acknowledged(),
-            is_spooled: self.disk.is_some(),
+            sent: outgoing.most_sent(),
+            is_spooled: outgoing.is_on_disk(),
             chunks: outgoing.carry(),
             sockets: sockets.iter().map(Served::left_open).collect(),
         };

@@ -28,6 +28,12 @@ pub(super) trait Outgoing: Send {
     /// Looks for something to send, while there is no connection.
     fn peek(&mut self) -> Peek;
 
+    /// Whether a disk knows of the stream.
+    fn is_on_disk(&self) -> bool;
+
+    /// The last number that may have gone out, on any connection.
+    fn most_sent(&self) -> u64;
+
     /// The next items that did not go out on this connection. `None`: there are none, and the waker will tell.
     fn next_piece(&mut self) -> Option<Piece<'_>>;
 

@@ -105,10 +105,11 @@ impl Sensor {
             ..
         } = self;
         drop((intake, status));
-        let is_spooled = over_disk.is_some();
+        let is_spooled = outgoing.is_on_disk();
         let at_disk = over_disk.map(end_of_disk);
         let mut carried = empty(outgoing.stream());
         carried.acknowledged = outgoing.acknowledged();
+        carried.sent = outgoing.most_sent();
         carried.is_spooled = is_spooled;
         carried.chunks = outgoing.carry();
         let reread = handed_over(&carried);
@@ -221,7 +222,8 @@ impl Sensor {
     fn take(&mut self, frame: &Frame<'_>) -> Result<(), Ended> {
         match frame {
             Frame::Welcome(welcome) if !self.is_welcome => {
-                let welcomed = self.outgoing.welcome(welcome.stored);
+                let stored = welcome.stored;
+                let welcomed = self.beside_disk(|outgoing| outgoing.welcome(stored));
                 welcomed.map_err(|_| Ended::NewStream)?;
                 self.is_welcome = true;
                 Ok(())
@@ -237,20 +239,25 @@ impl Sensor {
 
     /// Begins a stream of this name.
     pub(crate) fn begin_stream(&mut self, stream: StreamId) {
+        // An error: the old one goes on.
+        let _ = self.beside_disk(|outgoing| outgoing.begin_stream(stream));
+    }
+
+    /// Does what may wait for the thread that writes to the disk.
+    fn beside_disk<T: Send>(&mut self, work: impl FnOnce(&mut dyn Outgoing) -> T + Send) -> T {
+        let outgoing = self.outgoing.as_mut();
         let Some(way) = &mut self.over_disk else {
-            // An error: the old one goes on.
-            return drop(self.outgoing.begin_stream(stream));
+            return work(outgoing);
         };
-        let outgoing = &mut self.outgoing;
-        // It waits for the thread that writes to the disk.
         thread::scope(|scope| {
-            let begins = scope.spawn(|| outgoing.begin_stream(stream));
-            while !begins.is_finished() {
+            let works = scope.spawn(|| work(outgoing));
+            while !works.is_finished() {
                 way.disk.turn();
                 way.syncer.turn();
                 thread::yield_now();
             }
-        });
+            works.join().expect("it does not panic")
+        })
     }
 
     /// It turns to another servsock: a new stream begins, unless something of this one is under way.
@@ -272,6 +279,7 @@ fn empty(stream: StreamId) -> Carried {
     Carried {
         stream,
         acknowledged: 0,
+        sent: 0,
         is_spooled: false,
         sockets: Vec::new(),
         chunks: Vec::new(),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Spooling {
     pub(super) appender: Appender,
     pub(super) reader: Reader,
-    /// The last number that a process before this one gave.
+    /// The last number that a process before this one may have sent.
     pub(super) inherited: u64,
     pub(super) dir: PathBuf,
 }
@@ -36,7 +36,7 @@ impl Spooling {
         let (appender, reader, recovered) = spool::open(&config.dir, &config.options, fresh)?;
         tell(config, &recovered);
         Ok(Spooling {
-            inherited: recovered.last,
+            inherited: recovered.inherited,
             dir: config.dir.clone(),
             appender,
             reader,
@@ -62,10 +62,12 @@ impl Spooling {
         if let Some(carried) = carried.as_ref().filter(|_| is_same) {
             // An error: a file stays for a while.
             let _ = self.reader.acknowledge(stream.number(carried.acknowledged));
+            self.inherited = stream.number(carried.sent);
         }
         let counts = self.reader.counts();
         self.inherited = self.inherited.max(counts.acknowledged);
-        let held = Held::new(self.inherited + 1, counts.waiting() > 0);
+        let next = self.appender.next().max(counts.acknowledged + 1);
+        let held = Held::new(next, counts.waiting() > 0);
         let mut moved = 0;
         for chunk in carried.map_or_else(Vec::new, |mut carried| carried.take_chunks()) {
             match chunk {
@@ -87,7 +89,6 @@ impl Spooling {
                 self.dir.display()
             );
         }
-        self.inherited = self.inherited.max(held.last());
         held
     }
 

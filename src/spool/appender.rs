@@ -6,7 +6,7 @@ use super::format::{HEADER_BYTES, Header, Salt, put_record, record_bytes};
 use super::group::{Begun, Group, Synced};
 use super::index::{Counts, Index};
 use super::trouble::{Health, News, Trouble};
-use super::{Options, Stream, Sync};
+use super::{Options, Recovered, Stream, Sync};
 use crate::buffer::Chunk;
 use crate::wire::StreamId;
 use std::fs::File;
@@ -34,8 +34,10 @@ pub struct Appender {
     records: Vec<u8>,
     /// `max_bytes` were reached, and since then nothing was appended.
     was_full: bool,
-    /// What the newest header says to be acknowledged.
-    noted: u64,
+    /// What the newest header says to be acknowledged, and to be inherited.
+    noted: (u64, u64),
+    /// The last number that was found at the start; 0 when servsock was asked which of them it has.
+    inherited: u64,
     health: Health,
 }
 
@@ -47,7 +49,13 @@ struct Active {
 }
 
 impl Appender {
-    pub(super) fn new(index: Arc<Index>, options: Options, next: u64, noted: u64) -> Appender {
+    pub(super) fn new(
+        index: Arc<Index>,
+        options: Options,
+        recovered: &Recovered,
+        newest: Option<Header>,
+    ) -> Appender {
+        let next = recovered.last + 1;
         Appender {
             index,
             options,
@@ -59,7 +67,8 @@ impl Appender {
             durable: next - 1,
             records: Vec::new(),
             was_full: false,
-            noted,
+            noted: newest.map_or((0, 0), |header| (header.acknowledged, header.inherited)),
+            inherited: recovered.inherited,
             health: Health::default(),
         }
     }
@@ -150,10 +159,27 @@ impl Appender {
     /// As for `append`; the old stream goes on then.
     pub fn begin_stream(&mut self, id: StreamId) -> Result<Stream, Trouble> {
         self.sync()?;
+        self.inherited = 0;
         let base = self.counts().acknowledged;
         let begun = self.begin(self.next, Stream { id, base }, self.options.sync);
         self.note(begun)?;
         Ok(self.stream())
+    }
+
+    /// servsock has said which of the numbers it has that were found at the start: from now on new ones may be sent. On
+    /// the disk, so that the next process inherits them all.
+    ///
+    /// # Errors
+    ///
+    /// As for `append`; the next segment will say it.
+    pub fn confirm(&mut self) -> Result<(), Trouble> {
+        self.inherited = 0;
+        if self.noted.1 == 0 {
+            return Ok(());
+        }
+        self.sync()?;
+        let begun = self.begin(self.next, self.stream(), self.options.sync);
+        self.note(begun)
     }
 
     /// At an orderly end: brings all to the disk, with what is acknowledged, so that the next start need not look for
@@ -163,9 +189,10 @@ impl Appender {
     ///
     /// As for `append`.
     pub fn close(&mut self) -> Result<(), Trouble> {
+        self.remove_stale()?;
         self.sync()?;
         let counts = self.counts();
-        if counts.segments > 0 && self.noted < counts.acknowledged {
+        if counts.segments > 0 && self.noted.0 < counts.acknowledged {
             let first = self.next.max(counts.acknowledged + 1);
             let begun = self.begin(first, self.stream(), self.options.sync);
             self.note(begun)?;
@@ -240,6 +267,7 @@ impl Appender {
             stream,
             first,
             acknowledged: self.counts().acknowledged,
+            inherited: self.inherited,
         };
         let directory = &self.index.directory;
         let file = directory
@@ -262,7 +290,7 @@ impl Appender {
             self.durable = first - 1; // What is in between went past the disk.
         }
         self.next = first;
-        self.noted = header.acknowledged;
+        self.noted = (header.acknowledged, header.inherited);
         Ok(())
     }
 

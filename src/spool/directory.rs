@@ -278,6 +278,7 @@ mod tests {
             },
             first: 1,
             acknowledged: 0,
+            inherited: 0,
         };
         directory.begin_segment(&header, true).unwrap();
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");

@@ -21,7 +21,7 @@ pub(super) const RECORD_BYTES_MIN: usize = FRONT_BYTES + ITEM_BYTES_MIN;
 
 pub(super) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"FLoPSPOL";
-pub(super) const COPY_BYTES: usize = 56;
+pub(super) const COPY_BYTES: usize = 64;
 /// Where the two copies begin.
 pub(super) const COPIES: [usize; 2] = [0, PAGE_BYTES as usize];
 
@@ -31,6 +31,7 @@ pub(super) struct Header {
     pub(super) stream: Stream,
     pub(super) first: u64,
     pub(super) acknowledged: u64,
+    pub(super) inherited: u64,
 }
 
 /// Why bytes are no header.
@@ -49,7 +50,12 @@ impl Header {
         copy.extend_from_slice(MAGIC);
         copy.extend_from_slice(&VERSION.to_le_bytes());
         copy.extend_from_slice(&self.stream.id.0);
-        for number in [self.stream.base, self.first, self.acknowledged] {
+        for number in [
+            self.stream.base,
+            self.first,
+            self.acknowledged,
+            self.inherited,
+        ] {
             copy.extend_from_slice(&number.to_le_bytes());
         }
         copy.extend_from_slice(&crc32c(&copy).to_le_bytes());
@@ -85,6 +91,7 @@ impl Header {
                 },
                 first: fields.u64("first")?,
                 acknowledged: fields.u64("acknowledged")?,
+                inherited: fields.u64("inherited")?,
             };
             let sound = fields.u32("check")? == crc32c(&copy[..COPY_BYTES - 4]);
             Ok::<_, crate::wire::DecodeError>((sound && magic == MAGIC, version, header))
@@ -189,6 +196,7 @@ mod tests {
             stream: Stream { id: ID, base: 3 },
             first: 9,
             acknowledged: 5,
+            inherited: 4,
         }
     }
 

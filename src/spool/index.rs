@@ -169,8 +169,11 @@ impl Index {
     /// more.
     pub(super) fn was_cut(&self, begun: &Begun, durable: u64) -> Option<u64> {
         let mut state = self.lock();
-        let last = *state.segments.back()?;
-        debug_assert_eq!(last.first, begun.first, "the newest first");
+        // One that is not there was acknowledged, and removed.
+        let last = *state
+            .segments
+            .back()
+            .filter(|last| last.first == begun.first)?;
         state.bytes -= last.bytes;
         // A header on the disk may be the only one with the stream's name.
         let left = match begun.first > durable && !begun.is_on_disk {

@@ -67,7 +67,10 @@ pub struct Reader {
     scanner: Option<Scanner>,
     /// The number that comes next.
     next: u64,
-    health: Health,
+    /// The segment that cannot even be opened is lost from now on.
+    passed_over: Option<u64>,
+    reading: Health,
+    removing: Health,
 }
 
 /// Looks at a spool.
@@ -88,7 +91,9 @@ impl Reader {
             index,
             scanner: None,
             next,
-            health: Health::default(),
+            passed_over: None,
+            reading: Health::default(),
+            removing: Health::default(),
         }
     }
 
@@ -107,9 +112,14 @@ impl Reader {
         Gauge(Arc::clone(&self.index))
     }
 
-    /// What is to be told since this was asked last.
+    /// What is to be told of reading since this was asked last.
     pub fn take_news(&mut self) -> Option<News> {
-        self.health.take_news()
+        self.reading.take_news()
+    }
+
+    /// The same of the removal of what is acknowledged.
+    pub fn take_removal_news(&mut self) -> Option<News> {
+        self.removing.take_news()
     }
 
     /// The number that `read` goes on with.
@@ -132,18 +142,19 @@ impl Reader {
     pub fn read(&mut self) -> Result<Option<Run>, Trouble> {
         let run = self.next_run();
         match &run {
-            Ok(Some(_)) => self.health.works(),
+            Ok(Some(_)) => self.reading.works(),
             Ok(None) => {}
-            Err(trouble) => self.health.fails(trouble),
+            Err(trouble) => self.reading.fails(trouble),
         }
         run
     }
 
-    /// After an error of `read`: what cannot be read, a page of it, is damage from now on. A file that cannot even be
-    /// opened stays an error until somebody takes it away; then it is lost.
+    /// After an error of `read`: what cannot be read, a page of it, is damage from now on; of a file that cannot even be
+    /// opened, all.
     pub fn pass_over(&mut self) {
-        if let Some(scanner) = &mut self.scanner {
-            scanner.pass_over();
+        match &mut self.scanner {
+            Some(scanner) => scanner.pass_over(),
+            None => self.passed_over = Some(self.next),
         }
     }
 
@@ -162,8 +173,8 @@ impl Reader {
         self.index.acknowledge(number);
         let removed = self.index.remove_acknowledged();
         match &removed {
-            Ok(()) => self.health.works(),
-            Err(trouble) => self.health.fails(trouble),
+            Ok(()) => self.removing.works(),
+            Err(trouble) => self.removing.fails(trouble),
         }
         removed
     }
@@ -180,7 +191,12 @@ impl Reader {
         match self.enter(first) {
             Ok(()) => {}
             // Somebody took it away: what was in it is lost, and what follows is not.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || self
+                        .passed_over
+                        .is_some_and(|number| first <= number && number < limit) =>
+            {
                 return Ok(Some(self.lost(first, limit)));
             }
             Err(answer) => return Err(failed(&self.index, answer)),

@@ -280,6 +280,34 @@ fn a_new_stream_takes_along_what_is_not_acknowledged() {
     assert_eq!(spool.read_all(), (numbers(5..=12), vec![]));
 }
 
+/// A process that was not heard by servsock leaves to the next one what it inherited itself: what it appended was never
+/// sent, and may have the numbers of what the disk has lost.
+#[test]
+fn what_was_found_at_the_start_is_handed_on_until_servsock_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(&dir, &SMALL);
+    assert_eq!(spool.recovered.inherited, 0);
+    spool.append_to(5, 100);
+    drop(spool);
+    for last in [8, 11] {
+        let mut spool = Spool::open(&dir, &SMALL);
+        assert_eq!(spool.recovered.inherited, 5);
+        spool.append_to(last, 100);
+        spool.appender.close().unwrap();
+    }
+    let mut spool = Spool::open(&dir, &SMALL);
+    assert_eq!((spool.recovered.inherited, spool.recovered.last), (5, 11));
+    spool.appender.confirm().unwrap();
+    spool.append_to(12, 100);
+    drop(spool);
+    let mut spool = Spool::open(&dir, &SMALL);
+    assert_eq!(spool.recovered.inherited, 12);
+    // Nothing was appended since: that servsock was asked is on the disk already.
+    let files = spool.files();
+    spool.appender.confirm().unwrap();
+    assert_eq!(spool.files(), files);
+}
+
 #[test]
 fn items_that_went_past_the_disk_have_numbers_too() {
     let dir = tempfile::tempdir().unwrap();

@@ -338,6 +338,58 @@ fn a_disk_without_room_holds_nobody_up_and_costs_nothing() {
     assert_eq!(losses(&site), 0);
 }
 
+/// With servsock away and a spool that is full, what is in memory only is carried over a restart, and told by a stop.
+#[test]
+fn a_full_spool_and_a_full_buffer_are_no_reason_to_lose_anything_at_a_restart() {
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_sockserv_with(&with(&[
+        "--spool-max",
+        "16M",
+        "-H",
+        "300",
+        "-L",
+        "200",
+        "-D",
+        "drops",
+        "--drain",
+        "0",
+    ]));
+    let drops = std::os::unix::net::UnixDatagram::bind(site.path("drops")).unwrap();
+    drops.set_nonblocking(true).unwrap();
+    let packed = |number: u32| {
+        let alert = String::from_utf8(serial::alert(number)).unwrap();
+        let filler = format!("{{\"metadata\":\"{}\",\"gid\"", "x".repeat(50_000));
+        alert.replace("{\"gid\"", &filler)
+    };
+    site.ids_sends((1..=600).map(packed));
+    site.sockserv()
+        .says("the most that is allowed; alerts go on in memory");
+    let line = site.statistics_say("sockserv", "received 600 ");
+    assert!(line.contains("dropped 0 "), "{line}");
+    site.sockserv().signal(Signal::SIGHUP);
+    site.sockserv().says_times("sockserv: ready", 2);
+    site.sockserv().signal(Signal::SIGTERM);
+    assert_eq!(site.sockserv().exits().code(), Some(0));
+    let log = site.sockserv().log();
+    let number = |text: &str| -> usize {
+        let line = log.lines().find(|line| line.contains(text)).expect(text);
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .expect(line)
+    };
+    let told = number("could not be sent and are dropped");
+    let waiting = number("for the next start");
+    assert_eq!(told + waiting, 600, "{log}");
+    let mut buffer = vec![0; 1 << 20];
+    let records = std::iter::from_fn(|| drops.recv(&mut buffer).ok()).count();
+    assert!(records > 0, "the drop socket has them");
+    site.start_servsock();
+    site.start_sockserv_with(&SPOOL);
+    site.database.has_alerts(waiting);
+    site.stop();
+}
+
 #[test]
 fn damage_costs_the_alert_that_has_it_and_is_recorded_as_lost() {
     let mut site = Site::empty(Kind::Sqlite);
@@ -367,7 +419,7 @@ fn damage_costs_the_alert_that_has_it_and_is_recorded_as_lost() {
     assert_eq!(lines[0]["src"], "10.0.0.1");
     site.start_servsock();
     site.start_sockserv_with(&SPOOL);
-    site.sockserv().says("1 alerts that waited in spool/");
+    site.sockserv().says("alerts that waited in spool/");
     site.database.has_alerts(99);
     site.database.reaches("SELECT sum(count) FROM flop_loss", 1);
     site.statistics_say("sockserv", "dropped 1 ");
@@ -402,6 +454,55 @@ fn a_spool_from_a_backup_begins_a_new_stream() {
     site.database_gets(1..=50);
     site.sockserv().says("a new stream begins");
     site.stop();
+}
+
+/// The same disk has lost the end of what was sent, and sockserv is killed again before servsock is back.
+#[test]
+fn alerts_that_get_the_numbers_of_lost_ones_are_not_taken_for_those() {
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_servsock();
+    site.start_sockserv_with(&SPOOL);
+    site.ids_sends_alerts(1..=10);
+    site.statistics_say("sockserv", "sent 10 ");
+    site.stop();
+    let copy = Command::new("cp")
+        .args(["-r", "spool", "copy"])
+        .current_dir(site.folder())
+        .status();
+    assert!(copy.unwrap().success());
+    site.start_servsock();
+    site.start_sockserv_with(&SPOOL);
+    site.ids_sends_alerts(11..=20);
+    site.statistics_say("sockserv", "sent 10 ");
+    site.stop();
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    fs::rename(site.path("copy"), site.path("spool")).unwrap();
+    for round in 0..3 {
+        site.start_sockserv_with(&SPOOL);
+        let first = 21 + round * 5;
+        site.ids_sends_alerts(first..=first + 4);
+        let waiting = (round + 1) * 5;
+        site.statistics_say("sockserv", &format!("buffered 0, on disk {waiting}"));
+        match round {
+            0 => site.sockserv().kill(),
+            1 => {
+                site.sockserv().signal(Signal::SIGHUP);
+                site.statistics_say(
+                    "sockserv",
+                    &format!(
+                        "received 0 [0], sent 0 [0], dropped 0 [0], buffered 0, on disk {waiting}"
+                    ),
+                );
+                site.sockserv().kill();
+            }
+            _ => {}
+        }
+    }
+    site.start_servsock();
+    site.database_gets(1..=35);
+    site.sockserv().says("a new stream begins");
+    site.stop();
+    assert_eq!(losses(&site), 0);
 }
 
 #[test]

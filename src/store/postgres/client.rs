@@ -22,8 +22,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// For one answer, or for the next part of a COPY to be taken. A batch takes some 30 ms; the server's own limits for
-/// locks and statements are told first, unless it is the COMMIT or a part of a COPY that takes so long.
+/// For one answer, or for the next part of a COPY to be taken. A batch takes some 30 ms; the server's own limit for
+/// locks is told first.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// What is to be taken within the deadline.
 const COPY_PART_BYTES: usize = 256 << 10;
