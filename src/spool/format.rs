@@ -207,21 +207,21 @@ mod tests {
         let mut expected = b"FLoPSPOL\x01\0\0\0".to_vec();
         expected.extend_from_slice(&[7; 16]);
         expected.extend_from_slice(&[3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
-        expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(page[..52], expected);
-        assert_eq!(page[52..56], crc32c(&expected).to_le_bytes());
-        assert_eq!(page[4096..4152], page[..56]);
+        expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page[..60], expected);
+        assert_eq!(page[60..64], crc32c(&expected).to_le_bytes());
+        assert_eq!(page[4096..4160], page[..64]);
         assert!(
-            page[56..4096]
+            page[64..4096]
                 .iter()
-                .chain(&page[4152..])
+                .chain(&page[4160..])
                 .all(|byte| *byte == 0)
         );
     }
 
     #[test]
     fn one_sound_copy_is_enough() {
-        for lost in [0..4096, 4096..8192, 52..56, 4096..4097] {
+        for lost in [0..4096, 4096..8192, 60..64, 4096..4097] {
             let mut page = header().encode();
             page[lost].fill(0xff);
             assert_eq!(Header::decode(&page, 9), Ok(header()));
@@ -239,8 +239,8 @@ mod tests {
         let mut page = header().encode();
         for at in COPIES {
             page[at + 8] = 2;
-            let check = crc32c(&page[at..at + 52]).to_le_bytes();
-            page[at + 52..at + 56].copy_from_slice(&check);
+            let check = crc32c(&page[at..at + 60]).to_le_bytes();
+            page[at + 60..at + 64].copy_from_slice(&check);
         }
         assert_eq!(Header::decode(&page, 9), Err(Unfit::Version(2)));
         page[8] = 1;

@@ -82,7 +82,7 @@ fn a_newest_header_cut_at_any_byte_loses_no_older_item() {
         );
         assert_eq!(
             spool.recovered.headless.len(),
-            usize::from(end < 56),
+            usize::from(end < 64),
             "cut at {end}"
         );
         assert_eq!(spool.read_all(), (vec![1, 2], vec![]));
@@ -248,8 +248,8 @@ fn what_a_newer_program_wrote_is_left_alone() {
     let mut page = fs::read(&files[0]).unwrap();
     for at in [0, 4096] {
         page[at + 8] = 2;
-        let check = crc32c::crc32c(&page[at..at + 52]).to_le_bytes();
-        page[at + 52..at + 56].copy_from_slice(&check);
+        let check = crc32c::crc32c(&page[at..at + 60]).to_le_bytes();
+        page[at + 60..at + 64].copy_from_slice(&check);
     }
     fs::write(&files[0], &page).unwrap();
     let Err(error) = open(&dir.path().join("spool"), &SMALL, STREAM) else {
