@@ -48,3 +48,7 @@ pub mod keywords;
 pub mod options;
 pub mod preflight;
 pub mod status;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
-mod batch;
+pub(crate) mod batch;
 mod beat;
 mod control;
 mod dropper;
@@ -23,7 +23,7 @@ mod sensors;
 mod settings;
 mod swap;
 mod swapping;
-mod worker;
+pub(crate) mod worker;
 mod writer;
 
 use crate::crew::Crew;

@@ -632,16 +632,16 @@ fn receive_start(control: &Control) -> Result<(Start, Option<TcpStream>), Error>
 }
 
 /// What came with one frame.
-struct Taken {
+pub(crate) struct Taken {
     /// Alerts among the items that are new.
-    alerts: u64,
+    pub(crate) alerts: u64,
     /// Items that came before, and were skipped.
-    repeated: u64,
+    pub(crate) repeated: u64,
 }
 
 /// Puts the items that are new into the buffer. Their framing is checked here, their content by the writer: one bad
 /// alert must not stop those behind it.
-fn take_items(
+pub(crate) fn take_items(
     expected: &mut Expected,
     intake: &mut Intake,
     first: u64,
