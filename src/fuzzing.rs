@@ -11,14 +11,31 @@
 
 #![forbid(unsafe_code)]
 
+mod carried;
 mod datagrams;
+mod disk;
+mod operator;
 mod stream;
+mod texts;
 
+pub use carried::carried;
 pub use datagrams::{eve, ids};
+pub use disk::spool;
+pub use operator::{config, control};
 pub use stream::wire;
+pub use texts::texts;
 
 /// Each function under its name in `fuzz/` and `tests/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [("ids", ids), ("eve", eve), ("wire", wire)];
+pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("ids", ids),
+    ("eve", eve),
+    ("wire", wire),
+    ("control", control),
+    ("config", config),
+    ("carried", carried),
+    ("texts", texts),
+    ("spool", spool),
+];
 
 /// What is refused may be repeated, but only a part of it.
 const SENTENCE_BYTES_MAX: usize = 4096;
@@ -35,6 +52,10 @@ impl<'a> Input<'a> {
 
     fn byte(&mut self) -> u8 {
         self.take(1).first().copied().unwrap_or(0)
+    }
+
+    fn word(&mut self) -> u64 {
+        u64::from(u16::from_le_bytes([self.byte(), self.byte()]))
     }
 }
 
