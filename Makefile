@@ -13,7 +13,7 @@ TREE := target/dist
 SOURCES := $(shell find src -type f) Cargo.toml Cargo.lock
 PROSE := $(wildcard README*) $(shell find examples/generate man dist -type f)
 
-.PHONY: help demo build man install uninstall deb test test-deb lint fmt
+.PHONY: help demo build man install uninstall deb test test-deb lint fmt fuzz
 
 help:
 	@echo 'make demo   real alerts of four IDS programs through both programs into a new database, in ./demo'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test   all tests; installs a C compiler, PostgreSQL and a test mail server if they are missing'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make fmt    formats the source'
+	@echo 'make fuzz   each fuzzer for TIME=600 seconds; TARGET="ids wire" only these; see README.debug'
 
 # SQLite is compiled in, so a C compiler must be there. A debug build: it takes a third of the time of a release build.
 demo:
@@ -82,3 +83,9 @@ lint:
 
 fmt:
 	$(CARGO) fmt
+
+TIME ?= 600
+# All where none is named.
+TARGET ?=
+fuzz:
+	@fuzz/run '$(CARGO)' '$(TIME)' $(TARGET)

@@ -23,10 +23,12 @@ fn main() {
     let folder = std::env::args().nth(1).expect("fuzz-seeds FOLDER");
     let mut seeds = Seeds {
         folder: Path::new(&folder),
+        capture: String::new(),
         written: 0,
     };
     for name in fixtures::names() {
         let link = link(&name);
+        seeds.capture = name.clone();
         for datagram in fixtures::datagrams(&name) {
             match short(&datagram, link) {
                 Some(short) => seeds.write("ids", &short),
@@ -62,6 +64,7 @@ fn short(datagram: &[u8], link: u8) -> Option<Vec<u8>> {
 
 struct Seeds<'a> {
     folder: &'a Path,
+    capture: String,
     written: usize,
 }
 
@@ -71,8 +74,8 @@ impl Seeds<'_> {
             return;
         }
         let folder = self.folder.join(target);
-        let written = fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(folder.join(format!("seed-{}", self.written)), bytes));
+        let file = folder.join(format!("{}-{}", self.capture, self.written));
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(file, bytes));
         written.expect("a folder that can be written to");
         self.written += 1;
     }

@@ -66,7 +66,7 @@ fn put_segments(folder: &Path, input: &mut Input<'_>) -> Written {
     let mut written = Written::new();
     let mut first = 1;
     for _ in 0..=input.byte() % SEGMENTS_MAX {
-        first += input.word();
+        first += u64::from(input.byte()) * 4; // Some are more than one `Run::Lost`.
         let bytes = segment(first, input, &mut written);
         let name = format!("{first:020}.spool");
         fs::write(folder.join(name), bytes).expect("room for a file");
@@ -268,7 +268,6 @@ fn check_accounted(reader: &mut Reader, known: impl Fn(u64, &[u8]) -> bool) -> u
             Run::Lost(lost) => {
                 assert_eq!(lost.first, next);
                 assert!(lost.count > 0);
-                assert_eq!(u64::from(lost.chunk(0).len()), lost.count);
                 next += lost.count;
             }
         }

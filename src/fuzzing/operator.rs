@@ -12,6 +12,7 @@ use crate::mail;
 use crate::options::{
     PAUSE_SECS_MAX, SERVSOCK_KEYWORDS, SOCKSERV_KEYWORDS, Servsock, Sockserv, check_socket_path,
 };
+use crate::store::Url;
 use clap::{CommandFactory, FromArgMatches};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fchmod};
@@ -21,6 +22,7 @@ use std::os::fd::AsRawFd;
 
 /// What one look at the FIFO reads at most.
 const FIFO_BYTES_MAX: usize = 64 << 10;
+const PIECES_MAX: usize = 16;
 
 /// What comes out of the control FIFO, for both programs: how it is cut into pieces, then the bytes.
 pub fn control(bytes: &[u8]) {
@@ -28,7 +30,8 @@ pub fn control(bytes: &[u8]) {
     let cut = usize::from(input.byte()) + 1;
     let bytes = &input.0[..input.0.len().min(FIFO_BYTES_MAX)];
     let lines = lines_of(&[bytes]);
-    assert_eq!(lines_of(&bytes.chunks(cut).collect::<Vec<_>>()), lines);
+    let pieces: Vec<_> = bytes.chunks(bytes.len() / PIECES_MAX + cut).collect();
+    assert_eq!(lines_of(&pieces), lines);
     for line in lines.iter().flatten() {
         assert!(line.len() <= 3 * LINE_BYTES_MAX, "a bad byte becomes three");
         for program in [Program::Sockserv, Program::Servsock] {
@@ -138,7 +141,10 @@ fn sockserv(text: &str) -> Result<String, Error> {
 
 fn servsock(text: &str) -> Result<String, Error> {
     let in_force = in_force(Servsock::command(), SERVSOCK_KEYWORDS, text)?;
-    Servsock::validate(&in_force).map(|config| config.dump)
+    let config = Servsock::validate(&in_force)?;
+    let url = Url::parse(&config.db.with_password());
+    assert_eq!(url, Ok(config.db), "a worker gets it as text");
+    Ok(config.dump)
 }
 
 fn mail(kind: mail::Kind, text: &str) -> Result<String, Error> {
