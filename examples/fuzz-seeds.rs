@@ -58,7 +58,10 @@ fn short(datagram: &[u8], link: u8) -> Option<Vec<u8>> {
         .into_iter()
         .find(|(bytes, ..)| *bytes == datagram.len())?;
     let (head, tail) = datagram.split_at(datagram.len() - tail_bytes);
-    let end = head.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    let end = head
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
     Some([&[layout, link], &head[..end], tail].concat())
 }
 

@@ -25,8 +25,11 @@ pub use operator::{config, control};
 pub use stream::wire;
 pub use texts::texts;
 
-/// Each function under its name in `fuzz/` and `tests/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// Its name in `fuzz/` and `tests/corpus`, and what runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
     ("ids", ids),
     ("eve", eve),
     ("wire", wire),

@@ -179,7 +179,10 @@ fn check_from_outside(folder: &Path) {
     match (check(folder), export(folder, &mut lines)) {
         (Ok(found), Ok(exported)) => {
             let text = String::from_utf8(lines).expect("JSON is UTF-8");
-            assert_eq!(text.lines().count() as u64, exported.alerts + exported.others);
+            assert_eq!(
+                text.lines().count() as u64,
+                exported.alerts + exported.others
+            );
             for line in text.lines() {
                 serde_json::from_str::<serde_json::Value>(line).expect("a line of JSON");
             }
@@ -215,7 +218,9 @@ fn check_goes_on(folder: &Path, written: &Written) {
     assert!(recovered.acknowledged <= recovered.last);
     assert_eq!(appender.next(), recovered.last + 1);
     check_accounted(&mut reader, |number, item| {
-        written.get(&number).is_some_and(|items| items.iter().any(|it| it == item))
+        written
+            .get(&number)
+            .is_some_and(|items| items.iter().any(|it| it == item))
     });
     let new = any_item(b"new");
     let first = appender.next();
@@ -224,7 +229,9 @@ fn check_goes_on(folder: &Path, written: &Written) {
     assert_eq!(appender.sync().expect("room for two items"), first + 1);
     let known = |number: u64, item: &[u8]| match number >= first {
         true => item == new,
-        false => written.get(&number).is_some_and(|items| items.iter().any(|it| it == item)),
+        false => written
+            .get(&number)
+            .is_some_and(|items| items.iter().any(|it| it == item)),
     };
     check_accounted(&mut reader, known);
     let stream = reader.stream();

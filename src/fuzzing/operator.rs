@@ -54,7 +54,11 @@ fn check_parsed(program: Program, text: &str) {
         Ok(Some(Line { command, answer_to })) => {
             check_command(&command);
             if let Some(file) = answer_to {
-                assert_eq!(file.file_name(), Some(file.as_os_str()), "in no other folder");
+                assert_eq!(
+                    file.file_name(),
+                    Some(file.as_os_str()),
+                    "in no other folder"
+                );
             }
         }
         // The log shows what cannot be seen as an escape.
