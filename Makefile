@@ -13,7 +13,7 @@ TREE := target/dist
 SOURCES := $(shell find src -type f) Cargo.toml Cargo.lock
 PROSE := $(wildcard README*) $(shell find examples/generate man dist -type f)
 
-.PHONY: help demo build man install uninstall deb test test-deb torture torture-broken lint fmt
+.PHONY: help demo build man install uninstall deb test test-deb torture torture-broken fuzz lint fmt
 
 help:
 	@echo 'make demo   real alerts of four IDS programs through both programs into a new database, in ./demo'
@@ -28,6 +28,7 @@ help:
 	@echo 'make torture-broken  shows that torture finds promises that are broken on purpose'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make fmt    formats the source'
+	@echo 'make fuzz   each fuzzer for TIME=600 seconds; TARGET="ids wire" only these; see README.debug'
 
 # SQLite is compiled in, so a C compiler must be there. A debug build: it takes a third of the time of a release build.
 demo:
@@ -96,3 +97,9 @@ lint:
 
 fmt:
 	$(CARGO) fmt
+
+TIME ?= 600
+# All where none is named.
+TARGET ?=
+fuzz:
+	@fuzz/run '$(CARGO)' '$(TIME)' $(TARGET)

@@ -377,11 +377,11 @@ impl Unknown {
 
 /// A line that was longer than `LINE_BYTES_MAX`.
 #[derive(Debug, PartialEq, Eq)]
-struct TooLong;
+pub(crate) struct TooLong;
 
 /// Cuts what comes out of the FIFO into lines; holds `LINE_BYTES_MAX` at most.
 #[derive(Debug, Default)]
-struct Lines {
+pub(crate) struct Lines {
     begun: Vec<u8>,
     /// The rest of a line that was too long is being thrown away.
     skipping: bool,
@@ -390,7 +390,11 @@ struct Lines {
 impl Lines {
     /// Reads what is there, at most 64 KiB at once: a writer that never stops must not keep the thread from its
     /// other work.
-    fn read_from(&mut self, file: &mut impl Read, mut each: impl FnMut(Result<&str, TooLong>)) {
+    pub(crate) fn read_from(
+        &mut self,
+        file: &mut impl Read,
+        mut each: impl FnMut(Result<&str, TooLong>),
+    ) {
         let mut bytes = [0; 4096];
         for _ in 0..16 {
             match file.read(&mut bytes) {

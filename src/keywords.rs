@@ -6,6 +6,7 @@
 //! | keyword                 | letters, digits and `_`, in any case                          |
 //! | `#`                     | begins a comment; `\#` is a plain `#`                         |
 //! | value                   | to the end of the line, without blanks around it              |
+//! | NUL                     | nowhere: no argument of a command line can have one           |
 //! | `'value'`, `"value"`    | the quotes are stripped: for empty values, and blanks at ends |
 
 #![forbid(unsafe_code)]
@@ -98,6 +99,9 @@ fn parse_line(line: usize, setting: &str) -> Result<Setting, BadLine> {
         line,
         reason: reason.to_owned(),
     };
+    if setting.contains('\0') {
+        return Err(bad("it has a NUL, which no option can have"));
+    }
     let (keyword, value) = setting
         .split_once([':', '='])
         .ok_or_else(|| bad("a setting is `keyword: value` or `keyword = value`"))?;
@@ -206,6 +210,7 @@ mod tests {
             ("pass word: x", 1),
             (": x", 1),
             ("x: \"secret", 1),
+            ("x: secret\0", 1),
         ] {
             let bad = parse(text).unwrap_err();
             assert_eq!(bad.line, line);

@@ -52,5 +52,8 @@ pub mod options;
 pub mod preflight;
 pub mod status;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod simulation;

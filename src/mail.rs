@@ -20,7 +20,7 @@ mod names;
 pub mod options;
 pub mod program;
 mod receiver;
-mod smtp;
+pub(crate) mod smtp;
 
 use crate::crew::Crew;
 use crate::dgram::Served;

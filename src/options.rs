@@ -5,7 +5,7 @@
 
 mod central;
 mod database;
-mod pgpass;
+pub(crate) mod pgpass;
 mod sensor;
 
 pub use central::{CentralConfig, SERVSOCK_KEYWORDS, Servsock};

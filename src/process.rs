@@ -2,7 +2,7 @@
 
 mod background;
 mod detach;
-mod handover;
+pub(crate) mod handover;
 mod pid_file;
 mod restart;
 mod service;

@@ -9,7 +9,7 @@ use crate::clock::now_us;
 use crate::wire::{DecodeError, Item, Loss, item};
 
 /// Decodes all items of the chunks, in order. `bad` hears of each that cannot be decoded.
-pub(super) fn decode<'a>(chunks: &'a [Chunk], mut bad: impl FnMut(DecodeError)) -> Vec<Item<'a>> {
+pub(crate) fn decode<'a>(chunks: &'a [Chunk], mut bad: impl FnMut(DecodeError)) -> Vec<Item<'a>> {
     let items = chunks.iter().flat_map(Chunk::items);
     let decoded = items.map(|bytes| match item::decode(bytes) {
         Ok(item) => item,

@@ -48,11 +48,11 @@ pub(super) enum Heard<'a> {
 
 /// What came with one frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     /// Alerts among the items that are new.
-    pub(super) alerts: u64,
+    pub(crate) alerts: u64,
     /// Items that came before, and were skipped.
-    pub(super) repeated: u64,
+    pub(crate) repeated: u64,
 }
 
 impl Conversation {
@@ -157,7 +157,7 @@ impl Conversation {
 
 /// Puts the items that are new into the buffer. Their framing is checked here, their content by the writer: one bad
 /// alert must not stop those behind it.
-fn take_items(
+pub(crate) fn take_items(
     expected: &mut Expected,
     intake: &mut Intake,
     first: u64,

@@ -12,11 +12,11 @@
 
 mod alarm;
 mod away;
-mod batch;
+pub(crate) mod batch;
 mod beat;
 mod comparing;
 mod control;
-mod conversation;
+pub(crate) mod conversation;
 mod dropper;
 mod handle;
 mod leftovers;

@@ -99,8 +99,7 @@ impl Batch {
 
     /// Alerts that a summary counts.
     pub fn summed(&self) -> u64 {
-        let counts = self.summaries.iter().map(|summary| summary.dropped);
-        counts.fold(0, u64::saturating_add)
+        sum(self.summaries.iter().map(|summary| summary.dropped))
     }
 
     /// Nothing waits.
@@ -136,7 +135,7 @@ impl Batch {
         }
         debug_assert!(self.records.len() <= self.singles_max);
         debug_assert_eq!(
-            self.rules.values().map(|tally| tally.count).sum::<u64>(),
+            sum(self.rules.values().map(|tally| tally.count)),
             self.alerts
         );
     }
@@ -145,7 +144,7 @@ impl Batch {
     pub fn absorb(&mut self, later: Batch) {
         for (rule, mut tally) in later.rules {
             tally.single = 0;
-            self.alerts += tally.count;
+            self.alerts = self.alerts.saturating_add(tally.count);
             self.tally(rule).merge(tally);
         }
         for record in later.records {
@@ -178,7 +177,7 @@ impl Batch {
     }
 
     fn add_alert(&mut self, record: Record) {
-        self.alerts += 1;
+        self.alerts = self.alerts.saturating_add(1);
         self.tally(Rule::of(&record)).merge(Tally::of(&record));
         self.keep(record);
     }
@@ -187,7 +186,8 @@ impl Batch {
     fn keep(&mut self, record: Record) {
         let bytes = record.bytes();
         if self.records.len() < self.singles_max && self.bytes + bytes <= BYTES_MAX {
-            self.tally(Rule::of(&record)).single += 1;
+            let tally = self.tally(Rule::of(&record));
+            tally.single = tally.single.saturating_add(1);
             self.bytes += bytes;
             self.records.push(record);
         }
@@ -224,6 +224,11 @@ impl Batch {
             None => self.summaries.push(summary),
         }
     }
+}
+
+/// Counts may come from a restart, that is, from another version: a sum ends at the greatest number.
+pub(super) fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 /// For sorting: 1 is the most important, 0 is no priority at all.
@@ -265,8 +270,8 @@ impl Tally {
         if self.count == 0 || importance(other.priority) < importance(self.priority) {
             self.priority = other.priority;
         }
-        self.count += other.count;
-        self.single += other.single;
+        self.count = self.count.saturating_add(other.count);
+        self.single = self.single.saturating_add(other.single);
         self.first_us = self.first_us.into_iter().chain(other.first_us).min();
         self.last_us = self.last_us.into_iter().chain(other.last_us).max();
         self.sources.merge(other.sources);
@@ -283,13 +288,13 @@ impl Names {
     }
 
     fn merge(&mut self, other: Names) {
-        self.others += other.others;
+        self.others = self.others.saturating_add(other.others);
         for (name, count) in other.named {
             let room = self.named.len() < NAMES_MAX;
             match self.named.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known += count,
+                Some((_, known)) => *known = known.saturating_add(count),
                 None if room => self.named.push((name, count)),
-                None => self.others += count,
+                None => self.others = self.others.saturating_add(count),
             }
         }
     }

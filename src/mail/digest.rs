@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::batch::{Batch, Names, Rule, Tally};
+use super::batch::{Batch, Names, Rule, Tally, sum};
 use crate::calendar::iso8601;
 use crate::dropped::{Record, Summary};
 use std::fmt::Write;
@@ -127,7 +127,7 @@ fn write_rules(body: &mut String, rules: &[(&Rule, &Tally)], name: &mut dyn FnMu
     }
     let left = &rules[rules.len().min(RULES_SHOWN_MAX)..];
     if !left.is_empty() {
-        let alerts: u64 = left.iter().map(|(_, tally)| tally.count).sum();
+        let alerts = sum(left.iter().map(|(_, tally)| tally.count));
         let rules = plural(left.len() as u64, "rule");
         let _ = writeln!(body, "{alerts:>8}       of {rules} more");
     }
@@ -144,7 +144,7 @@ fn write_names(body: &mut String, what: &str, names: &Names, show: &mut dyn FnMu
         .map(|(name, count)| format!("{} ({count})", clean(&show(name), NAME_CHARS_MAX)))
         .collect();
     let rest = sorted.iter().skip(NAMES_SHOWN_MAX).map(|(_, count)| count);
-    let rest = rest.sum::<u64>() + names.others;
+    let rest = sum(rest.copied().chain([names.others]));
     let others = match rest {
         0 => String::new(),
         rest => format!(", others ({rest})"),
@@ -176,7 +176,7 @@ fn write_singles(
     for record in &batch.records()[..shown] {
         let _ = writeln!(body, "{}", single(record, name));
     }
-    let left = batch.alerts() - shown as u64;
+    let left = batch.alerts().saturating_sub(shown as u64);
     if left > 0 {
         let _ = writeln!(
             body,

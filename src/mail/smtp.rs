@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
+pub(crate) mod answer;
 mod connection;
 mod message;
 mod session;

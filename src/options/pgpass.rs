@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The password of the first line that fits.
-fn password(text: &str, login: &Login<'_>) -> Option<String> {
+pub(crate) fn password(text: &str, login: &Login<'_>) -> Option<String> {
     let port = login.port.to_string();
     let wanted = [login.host, &port, login.dbname, login.user.as_str()];
     text.lines()

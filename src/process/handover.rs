@@ -165,14 +165,14 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 /// What every daemon hands over.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Handover {
+pub(crate) struct Handover {
     pub(super) syslog: Option<PathBuf>,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) control: Option<LeftOpen>,
 }
 
 impl Handover {
-    pub(super) fn write(&self, carrier: &mut Carrier) -> io::Result<()> {
+    pub(crate) fn write(&self, carrier: &mut Carrier) -> io::Result<()> {
         let mut fields = Vec::new();
         put_path(&mut fields, self.syslog.as_deref());
         put_path(&mut fields, self.pid_file.as_deref());
@@ -187,7 +187,7 @@ impl Handover {
         carrier.write_all(&fields)
     }
 
-    pub(super) fn read(carrier: &mut Carrier) -> Result<Handover, DecodeError> {
+    pub(crate) fn read(carrier: &mut Carrier) -> Result<Handover, DecodeError> {
         let head = carrier.take("the head", MAGIC.len() + 8)?;
         let mut fields = Fields::new(&head);
         if fields.bytes("the magic word", MAGIC.len())? != MAGIC {

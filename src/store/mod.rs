@@ -253,6 +253,25 @@ fn rows_of<'a>(
     rows
 }
 
+/// Makes the rows of an alert, with each setting that adds to them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_rows(alert: &crate::alert::Alert<'_>, encoding: Encoding) {
+    let settings = Settings {
+        full_payload: true,
+        reference: true,
+        ..Settings::default()
+    };
+    let given = rows::Given {
+        sid: 1,
+        cid: 1,
+        signature: 1,
+        reference: None,
+    };
+    let mut rows = rows::Rows::new(&settings, encoding);
+    rows.put_alert(given, alert);
+    assert_eq!(rows.of(rows::Table::Event).len(), 1);
+}
+
 /// What opening a stream showed.
 struct Opened {
     stream: OpenStream,

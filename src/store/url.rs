@@ -203,16 +203,9 @@ impl Server {
             ),
         };
         let (dbname, port) = (percent_encoded(&self.dbname), self.port);
-        match self.host.as_str() {
-            host if host.starts_with('/') => {
-                format!(
-                    "postgresql://{user}/{dbname}?host={}&port={port}",
-                    percent_encoded(host)
-                )
-            }
-            host if host.contains(':') => format!("postgresql://{user}[{host}]:{port}/{dbname}"),
-            host => format!("postgresql://{user}{host}:{port}/{dbname}"),
-        }
+        // A parameter may be anything: a name, an address, a folder.
+        let host = percent_encoded(&self.host);
+        format!("postgresql://{user}/{dbname}?host={host}&port={port}")
     }
 
     fn parse(rest: &str) -> Result<Server, String> {
@@ -289,7 +282,7 @@ impl Server {
         match name {
             "host" => self.host = value,
             "port" => self.set_port(&value)?,
-            "user" => self.user = Some(value),
+            "user" => self.user = Some(value).filter(|user| !user.is_empty()),
             "password" => self.password = Some(value),
             "dbname" => self.dbname = value,
             _ => {
@@ -372,6 +365,21 @@ mod tests {
             panic!("no server");
         };
         assert_eq!(server.password.as_deref(), Some("s@/"));
+    }
+
+    #[test]
+    fn a_worker_understands_what_the_master_did() {
+        for text in [
+            "sqlite:///a b.db",
+            "postgresql://u:s%40%2F@h:99/d%2Fe",
+            "postgresql://h%3A%2Fx%40%5D/d",
+            "postgresql://:secret@[::1]/d",
+            "postgresql://h/d?user=",
+            "postgresql:///d?host=/a b",
+        ] {
+            let url = Url::parse(text).expect(text);
+            assert_eq!(Url::parse(&url.with_password()), Ok(url), "{text}");
+        }
     }
 
     #[test]

@@ -3,22 +3,22 @@
 #![forbid(unsafe_code)]
 
 /// Of one line with its end, which RFC 5321 allows 512; servers with long words exist.
-pub(super) const LINE_BYTES_MAX: usize = 1000;
+pub(crate) const LINE_BYTES_MAX: usize = 1000;
 /// Of one answer. EHLO's is the longest, and has a line for each extension.
-pub(super) const LINES_MAX: usize = 100;
+pub(crate) const LINES_MAX: usize = 100;
 
 /// What the server said to one command.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// Of three digits; the first says whether it went well.
-    pub(super) code: u16,
+    pub(crate) code: u16,
     /// Without codes and ends of line; at least one.
-    pub(super) texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
 }
 
 /// One line of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     code: u16,
     text: String,
     /// More lines follow.
@@ -27,7 +27,7 @@ pub(super) struct Line {
 
 impl Line {
     /// Reads a line with or without its end; `None` when that is no SMTP.
-    pub(super) fn read(bytes: &[u8]) -> Option<Line> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Line> {
         let (digits, rest) = bytes.trim_ascii_end().split_at_checked(3)?;
         if !matches!(digits, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']) {
             return None;
@@ -53,7 +53,7 @@ impl Answer {
     /// # Errors
     ///
     /// Those of `next`; the lines do not belong together, or are too many.
-    pub(super) fn read<E: From<String>>(
+    pub(crate) fn read<E: From<String>>(
         mut next: impl FnMut() -> Result<Line, E>,
     ) -> Result<Answer, E> {
         let first = next()?;
@@ -77,12 +77,12 @@ impl Answer {
     }
 
     /// 2 done, 3 go on, 4 not now, 5 never.
-    pub(super) fn class(&self) -> u16 {
+    pub(crate) fn class(&self) -> u16 {
         self.code / 100
     }
 
     /// As it is told.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("answered {} {}", self.code, self.texts.join(" "))
     }
 }
