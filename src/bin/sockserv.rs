@@ -86,6 +86,9 @@ fn run(line: CommandLine) -> Result<ExitCode, Error> {
 fn check_spool(dir: &Path) -> Result<ExitCode, Error> {
     let found = spool::check(dir)?;
     config::print(&found.to_string())?;
+    if found.segments == 0 {
+        eprintln!("no spool file is in {}", dir.display());
+    }
     Ok(ExitCode::from(u8::from(found.lost > 0)))
 }
 

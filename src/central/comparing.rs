@@ -83,12 +83,17 @@ impl Writer {
         let first = comparing.tried;
         comparing.tried += TRIED_MAX.min(others.len());
         for number in first..comparing.tried {
-            let Ok(other @ Item::Alert(_)) = item::decode(others[spread(number, others.len())])
-            else {
+            let bytes = others[spread(number, others.len())];
+            let Ok(other @ Item::Alert(_)) = item::decode(bytes) else {
                 continue;
             };
             match self.store.try_out(stream, &other) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    // The next one that is refused need not look for it again.
+                    comparing.others = vec![bytes.to_vec()];
+                    (comparing.has_stored, comparing.tried) = (true, 0);
+                    return Ok(true);
+                }
                 Err(StoreError::Content(_)) => {}
                 Err(StoreError::Away(_)) => return Ok(false),
                 Err(StoreError::Fenced(text)) => return Err(self.fenced(text)),

@@ -29,7 +29,8 @@ use ::postgres::error::DbError;
 /// A key that is there already is not the alert's fault: somebody else gives cids to this sensor, and the stream, opened
 /// again, goes on behind them.
 const UNIQUE_VIOLATION: &str = "23505";
-/// Of a constraint, which is named; or of a table without a partition for this row, and then there is none to name.
+/// Of a constraint, which is named; of a trigger, which names nothing; or of a table without a partition for this row, and
+/// then the table is named alone.
 const CHECK_VIOLATION: &str = "23514";
 /// Or another value that a function does not take; but no alert is in a view's definition.
 const UNKNOWN_TIME_ZONE: &str = "22023";
@@ -41,12 +42,16 @@ pub(super) fn is_content(error: &Error) -> bool {
     };
     match error.code().code() {
         UNIQUE_VIOLATION => false,
-        CHECK_VIOLATION => error.constraint().is_some(),
+        CHECK_VIOLATION => !is_partition_missing(error),
         code => matches!(
             class(code),
             "21" | "22" | "23" | "38" | "39" | "44" | "54" | "P0"
         ),
     }
+}
+
+fn is_partition_missing(error: &DbError) -> bool {
+    error.table().is_some() && error.constraint().is_none()
 }
 
 /// Whether a server that answers so at the start will do so until somebody changes something there: no such user,
@@ -73,7 +78,7 @@ pub(super) fn hint(error: &DbError) -> &'static str {
             UNKNOWN_TIME_ZONE => "; the server's table pg_timezone_names has those it knows",
             "55P03" => "; another session has kept a lock for more than 5 s",
             UNIQUE_VIOLATION => "; another program writes for this sensor",
-            CHECK_VIOLATION if error.constraint().is_none() => {
+            CHECK_VIOLATION if is_partition_missing(error) => {
                 "; make the partition that is missing"
             }
             _ => "",
