@@ -87,6 +87,10 @@ impl Restart {
             before,
             next: Handover::default(),
         };
+        // Before there is a handler it would end this program without a word.
+        let hang_up = SigSet::from_iter([Signal::SIGHUP]);
+        // An error: there is no such signal, which cannot be.
+        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&hang_up), None);
         if let Some(before) = &restart.before {
             if let Some(socket) = &before.handover.syslog {
                 log::use_syslog(socket.clone());

@@ -1,6 +1,7 @@
 //! SIGHUP: nothing is lost, nothing comes twice, and the program on disk is the one that runs afterwards.
 
-use crate::database::BOTH;
+use crate::database::{BOTH, Kind};
+use crate::program::eventually;
 use crate::serial;
 use crate::site::Site;
 use nix::sys::signal::Signal;
@@ -117,4 +118,35 @@ fn a_signal_to_stop_that_comes_in_the_middle_of_a_restart_stops() {
             assert_eq!(running.exits().code(), Some(0), "{}", running.log());
         }
     }
+}
+
+/// SIGHUP ends a program that has no handler yet, and says nothing. Sent all the time while it starts, it only restarts it.
+#[test]
+fn a_sighup_during_the_start_ends_nothing() {
+    let mut site = Site::empty(Kind::Sqlite);
+    let mut servsock = site.run(
+        "servsock",
+        "servsock",
+        &[
+            "-p",
+            "0",
+            "--db",
+            "sqlite:alerts.db",
+            "--control",
+            "servsock.ctrl",
+        ],
+    );
+    // The name that the system gives it before it is itself: only from then on it can do anything about signals.
+    eventually("it has begun", || {
+        match servsock.log().contains("alerts are stored in") {
+            true => Ok(()),
+            false if servsock.is_running() => Err("not yet".to_owned()),
+            false => panic!("it ended"),
+        }
+    });
+    servsock.signal(Signal::SIGHUP);
+    servsock.says("restarting: SIGHUP");
+    servsock.says_times("servsock: ready", 2);
+    site.servsock = Some(servsock);
+    site.stop();
 }
