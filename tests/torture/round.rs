@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// A fault whose end has to wait for something is asked so often.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// Nothing takes longer that does not hang, also on two cores that many others use, too.
+/// Nothing takes longer that does not hang, also on a busy machine.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(240);
 /// Where alerts are dropped at HighWater, a last one may be, too; then the next one is sent.
 const FRESH_EVERY: Duration = Duration::from_millis(300);
