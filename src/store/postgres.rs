@@ -10,6 +10,8 @@ mod catalogue;
 mod connect;
 mod copy;
 pub(super) mod probe;
+#[cfg(feature = "null-store")]
+pub(super) mod rendered;
 
 use super::references::{LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, clamp};
