@@ -1,12 +1,12 @@
 //! A folder with the real programs in it.
 
 use crate::Result;
+use crate::process;
 use flop::status::SensorState;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,7 +70,6 @@ impl Site {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
-            .process_group(0)
             .spawn()?;
         Ok(Program {
             name: program.to_owned(),
@@ -162,7 +161,8 @@ impl Sockserv {
     }
 }
 
-/// A program of ours in a process group of its own; killed with all in it when this is dropped.
+/// A program of ours; killed with all that it started when this is dropped. It is in our process group, so an interrupt
+/// from the terminal reaches it as well.
 pub(crate) struct Program {
     name: String,
     child: Child,
@@ -192,29 +192,37 @@ impl Program {
 
     /// To it and all processes that it started.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(killpg(self.group()?, signal)?)
+        for pid in process::family(self.pid())? {
+            // Errors: a worker may have ended meanwhile.
+            let _ = kill(process_id(pid)?, signal);
+        }
+        Ok(())
     }
 
     /// SIGTERM, and waits for its end.
     pub(crate) fn stop(mut self) -> Result<()> {
-        nix::sys::signal::kill(self.group()?, Signal::SIGTERM)?;
+        kill(process_id(self.pid())?, Signal::SIGTERM)?;
         let status = self.child.wait()?;
         match status.success() {
             true => Ok(()),
             false => Err(format!("{} ended with {status}", self.name).into()),
         }
     }
+}
 
-    fn group(&self) -> Result<Pid> {
-        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
-    }
+fn process_id(pid: u32) -> Result<Pid> {
+    Ok(Pid::from_raw(i32::try_from(pid)?))
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Errors: all of them have ended, as they should have.
-        let _ = self.signal(Signal::SIGKILL);
+        let family = process::family(self.pid()).unwrap_or_default();
+        // Errors: it has ended, as it should have, and so have its workers.
+        let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in family.into_iter().skip(1) {
+            let _ = process_id(pid).map(|pid| kill(pid, Signal::SIGKILL));
+        }
     }
 }
 

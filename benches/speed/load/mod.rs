@@ -133,7 +133,7 @@ fn payload_bytes(mix: Mix) -> RangeInclusive<usize> {
         Mix::Usual | Mix::OneSignature | Mix::Ip6 | Mix::Eve => 100..=1_400,
         Mix::Small => 16..=64,
         Mix::Encoded800 => 100..=1_096,
-        Mix::Eve700 => 100..=140,
+        Mix::Eve700 => 80..=120,
     }
 }
 
