@@ -15,6 +15,8 @@
 mod capture;
 mod encoding;
 mod extensions;
+#[cfg(feature = "null-store")]
+mod null;
 mod postgres;
 mod references;
 mod rows;
@@ -26,6 +28,8 @@ mod tests;
 mod url;
 
 pub use encoding::Encoding;
+#[cfg(feature = "null-store")]
+pub use postgres::rendered::render;
 pub use settings::{Settings, TimeZone};
 pub use url::{Login, Url};
 
@@ -42,6 +46,8 @@ pub fn open(url: &Url, settings: &Settings) -> Box<dyn Store> {
     match &url.0 {
         Kind::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone(), settings)),
         Kind::Postgres(server) => Box::new(postgres::Postgres::new(server.clone(), settings)),
+        #[cfg(feature = "null-store")]
+        Kind::Null => Box::new(null::Null),
     }
 }
 
@@ -53,8 +59,8 @@ pub fn open(url: &Url, settings: &Settings) -> Box<dyn Store> {
 /// A sentence: it cannot be reached, or not be used.
 pub fn probe(url: &Url) -> Result<(), String> {
     match &url.0 {
-        Kind::Sqlite(_) => Ok(()),
         Kind::Postgres(server) => postgres::probe::probe(server),
+        _ => Ok(()),
     }
 }
 

@@ -11,6 +11,8 @@ mod client;
 mod connect;
 mod copy;
 pub(super) mod probe;
+#[cfg(feature = "null-store")]
+pub(super) mod rendered;
 mod sqlstate;
 
 use super::references::{LOOK_BACK_ALERTS, Resolved};

@@ -28,6 +28,9 @@ pub struct Login<'a> {
 pub(super) enum Kind {
     Sqlite(PathBuf),
     Postgres(Server),
+    /// See `null`.
+    #[cfg(feature = "null-store")]
+    Null,
 }
 
 /// Where a PostgreSQL database is.
@@ -52,6 +55,10 @@ impl Url {
     ///
     /// A sentence that says what is wrong with it, without repeating it.
     pub fn parse(text: &str) -> Result<Url, String> {
+        #[cfg(feature = "null-store")]
+        if text == super::null::URL {
+            return Ok(Url(Kind::Null));
+        }
         if let Some(path) = text.strip_prefix("sqlite:") {
             return sqlite(path).map(|path| Url(Kind::Sqlite(path)));
         }
@@ -85,16 +92,14 @@ impl Url {
 
     /// Sets the password, where the database has one.
     pub fn set_password(&mut self, password: String) {
-        match &mut self.0 {
-            Kind::Sqlite(_) => {}
-            Kind::Postgres(server) => server.password = Some(password),
+        if let Kind::Postgres(server) = &mut self.0 {
+            server.password = Some(password);
         }
     }
 
     /// Whom a password is looked up for; `None` where the database knows no passwords.
     pub fn login(&self) -> Option<Login<'_>> {
         match &self.0 {
-            Kind::Sqlite(_) => None,
             Kind::Postgres(server) => Some(Login {
                 host: match server.host.as_str() {
                     POSTGRES_SOCKET_DIR => "localhost",
@@ -107,14 +112,15 @@ impl Url {
                     .clone()
                     .unwrap_or_else(crate::process::user_name),
             }),
+            _ => None,
         }
     }
 
     /// Whether the address holds a password.
     pub fn has_password(&self) -> bool {
         match &self.0 {
-            Kind::Sqlite(_) => false,
             Kind::Postgres(server) => server.password.is_some(),
+            _ => false,
         }
     }
 
@@ -123,6 +129,8 @@ impl Url {
         match &self.0 {
             Kind::Sqlite(path) => format!("sqlite:{}", path.display()),
             Kind::Postgres(server) => server.with_password(),
+            #[cfg(feature = "null-store")]
+            Kind::Null => String::from(super::null::URL),
         }
     }
 
@@ -130,7 +138,7 @@ impl Url {
     pub fn sqlite_path(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Sqlite(path) => Some(path),
-            Kind::Postgres(_) => None,
+            _ => None,
         }
     }
 }
@@ -140,6 +148,8 @@ impl fmt::Display for Url {
         match &self.0 {
             Kind::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Kind::Postgres(server) => server.fmt(f),
+            #[cfg(feature = "null-store")]
+            Kind::Null => f.write_str(super::null::URL),
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum Stop {
 pub struct Cluster {
     dir: PathBuf,
     programs: PathBuf,
+    /// Of `postgresql.conf`, as `fsync=off`.
+    settings: &'static [&'static str],
     guardian: Option<Child>,
     databases: AtomicUsize,
 }
@@ -70,8 +72,13 @@ pub fn shared() -> &'static Cluster {
 }
 
 impl Cluster {
-    /// Makes a new server and waits until it answers.
+    /// Makes a new server and waits until it answers. A power loss is nothing that a test could make.
     pub fn start() -> Cluster {
+        Cluster::start_with(&["fsync=off", "max_connections=60"])
+    }
+
+    /// The same with these settings in place of the tests' own.
+    pub fn start_with(settings: &'static [&'static str]) -> Cluster {
         let programs = programs();
         let dir = tempfile::Builder::new()
             .prefix("flop-pg")
@@ -102,6 +109,7 @@ impl Cluster {
         let mut cluster = Cluster {
             dir,
             programs,
+            settings,
             guardian: None,
             databases: AtomicUsize::new(0),
         };
@@ -116,16 +124,8 @@ impl Cluster {
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&self.dir)
             .arg(self.programs.join("postgres"))
-            .args([
-                "-D",
-                "data",
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "max_connections=60",
-            ])
+            .args(["-D", "data", "-c", "listen_addresses="])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .arg("-c")
             .arg(format!("unix_socket_directories={}", self.dir.display()))
             .stdin(Stdio::piped())

@@ -1,0 +1,129 @@
+//! The benchmark of the programs: `make bench` in a quarter of an hour, `make bench-quick` in two minutes.
+//!
+//! Each line of its table is measured on the real programs, and beside it, by turns, a small program that does the
+//! least that the same work can be: see `null_receiver`, `copy_1000`, `plain_sqlite`, `tcp_pump`. The ratio is what
+//! counts; the absolute figures are those of the machine.
+
+#![forbid(unsafe_code)]
+
+#[path = "../../tests/support/postgres.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests need more of it, from a crate of their own"
+)]
+mod cluster;
+mod copy_1000;
+mod lines;
+mod load;
+mod machine;
+mod null_receiver;
+mod paired;
+mod plain_sqlite;
+mod plan;
+mod process;
+mod sender;
+mod sensor;
+mod server;
+mod sink;
+mod site;
+mod table;
+mod tcp_pump;
+
+use plan::Plan;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use table::{Line, Report};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Where the JSON goes when no file is named.
+const JSON: &str = "target/speed.json";
+const USAGE: &str = "\
+speed: `make bench` and `make bench-quick` run this; or
+
+    cargo bench --features null-store --bench speed -- full|quick [--json FILE] [WORD ...]
+
+With words only the groups of lines are measured whose names contain one of them:";
+
+fn main() -> ExitCode {
+    // cargo adds an argument of its own.
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        [null_receiver::WORD, socket] => null_receiver::run(Path::new(socket)).map(|()| true),
+        ["full", rest @ ..] => run(&Plan::FULL, rest),
+        ["quick", rest @ ..] => run(&Plan::QUICK, rest),
+        _ => {
+            println!(
+                "{USAGE}\n\n    {}",
+                lines::ALL.map(|(name, _)| name).join(", ")
+            );
+            Ok(true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("speed: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures, prints and writes the table. `false`: there are lines that could not be measured.
+fn run(plan: &Plan, words: &[&str]) -> Result<bool> {
+    let (json, words) = match words {
+        ["--json", file, rest @ ..] => (*file, rest),
+        rest => (JSON, rest),
+    };
+    let server = server::Server::start()?;
+    let mut machine = machine::Machine::look(plan.name, server.version()?)?;
+    let bench = lines::Bench {
+        plan,
+        server: &server,
+    };
+    let (lines, failed) = measure(&bench, words);
+    machine.load_after = machine::load_average()?;
+    println!("{machine}\n\n{}", table::markdown(&lines));
+    for failure in &failed {
+        println!("not measured: {failure}");
+    }
+    let report = Report {
+        machine: &machine,
+        lines: &lines,
+        failed: &failed,
+    };
+    fs::write(json, serde_json::to_vec_pretty(&report)?)
+        .map_err(|error| format!("cannot write the table to {json}: {error}"))?;
+    println!("as JSON: {json}");
+    Ok(failed.is_empty())
+}
+
+fn measure(bench: &lines::Bench<'_>, words: &[&str]) -> (Vec<Line>, Vec<String>) {
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    for (name, group) in lines::ALL {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
+            continue;
+        }
+        let start = Instant::now();
+        match group(bench) {
+            Ok(measured) => lines.extend(measured),
+            Err(error) => failed.push(format!("{name}: {}", with_causes(&*error))),
+        }
+        eprintln!("{name}: {:.0} s", start.elapsed().as_secs_f64());
+    }
+    (lines, failed)
+}
+
+/// An error of a PostgreSQL client says why only in its source.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
