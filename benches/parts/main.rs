@@ -6,6 +6,7 @@
 #[path = "../../tests/fixtures/mod.rs"]
 mod fixtures;
 #[path = "../speed/load/mod.rs"]
+#[allow(dead_code, reason = "the other benchmark needs more mixes")]
 mod load;
 
 use divan::counter::{BytesCount, ItemsCount};

@@ -92,9 +92,8 @@ impl Url {
 
     /// Sets the password, where the database has one.
     pub fn set_password(&mut self, password: String) {
-        match &mut self.0 {
-            Kind::Postgres(server) => server.password = Some(password),
-            _ => {}
+        if let Kind::Postgres(server) = &mut self.0 {
+            server.password = Some(password);
         }
     }
 
