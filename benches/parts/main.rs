@@ -5,8 +5,8 @@
 
 #[path = "../../tests/fixtures/mod.rs"]
 mod fixtures;
-#[allow(dead_code, reason = "the other benchmark uses the rest")]
 #[path = "../speed/load/mod.rs"]
+#[allow(dead_code, reason = "the other benchmark needs more mixes")]
 mod load;
 
 use divan::counter::{BytesCount, ItemsCount};

@@ -12,14 +12,45 @@ mod sqlite;
 mod start;
 
 use crate::Result;
+use crate::copy_1000::Rows;
+use crate::load::Mix;
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{Database, Server};
 use crate::table::Line;
+use std::cell::OnceCell;
 
 /// What all groups are given.
 pub(crate) struct Bench<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) server: &'a Server,
+    plan: &'a Plan,
+    server: &'a Server,
+    /// Alerts of the usual mix, as servsock stored them; made when it is first needed.
+    usual: OnceCell<Database<'a>>,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(plan: &'a Plan, server: &'a Server) -> Bench<'a> {
+        Bench {
+            plan,
+            server,
+            usual: OnceCell::new(),
+        }
+    }
+
+    /// Rows of the first `count` alerts of the usual mix.
+    fn usual_rows(
+        &self,
+        tables: &'static [&'static str],
+        count: usize,
+        batch: usize,
+    ) -> Result<Rows> {
+        if self.usual.get().is_none() {
+            let database = self.server.stock()?;
+            full_sensors::store(&database, Mix::Usual, 1, self.plan.to_postgres)?;
+            let _ = self.usual.set(database);
+        }
+        let database = self.usual.get().ok_or("it was just made")?;
+        Rows::read(database, tables, count.min(self.plan.to_postgres), batch)
+    }
 }
 
 type Group = fn(&Bench<'_>) -> Result<Vec<Line>>;

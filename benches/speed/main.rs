@@ -85,11 +85,8 @@ fn run(plan: &Plan, words: &[&str]) -> Result<bool> {
     };
     let server = server::Server::start()?;
     let mut machine = machine::Machine::look(plan.name, server.version()?)?;
-    let bench = lines::Bench {
-        plan,
-        server: &server,
-    };
-    let (lines, failed) = measure(&bench, words);
+    let bench = lines::Bench::new(plan, &server);
+    let (lines, failed) = measure(&bench, plan, words);
     machine.load_after = machine::load_average()?;
     println!("{machine}\n\n{}", table::markdown(&lines));
     for failure in &failed {
@@ -106,10 +103,14 @@ fn run(plan: &Plan, words: &[&str]) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-fn measure(bench: &lines::Bench<'_>, words: &[&str]) -> (Vec<Line>, Vec<String>) {
+fn measure(bench: &lines::Bench<'_>, plan: &Plan, words: &[&str]) -> (Vec<Line>, Vec<String>) {
     let (mut lines, mut failed) = (Vec::new(), Vec::new());
     for (name, group) in lines::ALL {
-        if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
+        let is_wanted = match words {
+            [] => !plan.leaves_out.contains(&name),
+            words => words.iter().any(|word| name.contains(word)),
+        };
+        if !is_wanted {
             continue;
         }
         let start = Instant::now();

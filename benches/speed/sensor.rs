@@ -27,10 +27,8 @@ impl Sensor {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         let mut sensor = Sensor { stream, next: 1 };
-        let mut id = [0; 16];
-        id[..4].copy_from_slice(&number.to_le_bytes());
         sensor.send(&Frame::Hello(Hello {
-            stream: StreamId(id),
+            stream: new_stream()?,
             forgotten: 0,
             sensor: SensorName {
                 name: format!("sensor{number}"),
@@ -92,6 +90,13 @@ impl Sensor {
             }
         }
     }
+}
+
+/// A name that no other stream has: a database goes on with those that it knows.
+fn new_stream() -> Result<StreamId> {
+    let mut id = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut id)?;
+    Ok(StreamId(id))
 }
 
 /// Reads a frame; `body` keeps its bytes.

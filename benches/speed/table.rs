@@ -123,7 +123,7 @@ impl Line {
         self
     }
 
-    pub(crate) fn with_target(mut self, target: Target) -> Line {
+    pub(crate) fn must_reach(mut self, target: Target) -> Line {
         self.target = Some(target);
         self
     }

@@ -189,9 +189,9 @@ fn medians_and_quantiles_are_those_of_the_sorted_values() {
 #[test]
 fn a_line_says_whether_it_reached_its_goal_its_floor_or_nothing() {
     let at_least =
-        |value| Line::of("x", "u", vec![value]).with_target(Target::value_at_least(10.0, 20.0));
+        |value| Line::of("x", "u", vec![value]).must_reach(Target::value_at_least(10.0, 20.0));
     let at_most =
-        |value| Line::of("x", "u", vec![value]).with_target(Target::value_at_most(20.0, 10.0));
+        |value| Line::of("x", "u", vec![value]).must_reach(Target::value_at_most(20.0, 10.0));
     let reached = |line: Line| {
         let table = table::markdown(&[line]);
         table

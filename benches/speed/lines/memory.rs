@@ -6,7 +6,7 @@ use crate::load::{self, Mix};
 use crate::process;
 use crate::sender;
 use crate::sensor::Sensor;
-use crate::site::{Nobody, Site};
+use crate::site::{DEADLINE, Nobody, Site};
 use crate::table::{Line, Target};
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub(super) fn buffered(bench: &Bench<'_>) -> Result<Vec<Line>> {
         .against(format!(
             "no reference; growth of VmRSS of sockserv by {count} alerts"
         ))
-        .with_target(Target::value_at_most(100.0, 32.0)),
+        .must_reach(Target::value_at_most(100.0, 32.0)),
     ])
 }
 
@@ -49,8 +49,16 @@ pub(super) fn idle(bench: &Bench<'_>) -> Result<Vec<Line>> {
     let mut sensors = (0..count)
         .map(|number| Sensor::connect(servsock.address, number))
         .collect::<Result<Vec<_>>>()?;
-    for sensor in &mut sensors {
-        sensor.is_welcome()?;
+    let mut came_again = 0;
+    for (number, sensor) in (0..).zip(&mut sensors) {
+        // As a sockserv does that is turned away.
+        while let Err(error) = sensor.is_welcome() {
+            if start.elapsed() > DEADLINE {
+                return Err(error);
+            }
+            *sensor = Sensor::connect(servsock.address, number)?;
+            came_again += 1;
+        }
     }
     let seconds = start.elapsed().as_secs_f64();
     let master = servsock.program.pid();
@@ -61,27 +69,25 @@ pub(super) fn idle(bench: &Bench<'_>) -> Result<Vec<Line>> {
     {
         sizes.push(process::pss(worker)? as f64 / MIB);
     }
-    if sizes.len() != count as usize {
-        return Err(format!(
-            "{count} sensors are connected, but there are {} workers",
-            sizes.len()
-        )
-        .into());
-    }
+    let workers = sizes.len();
     Ok(vec![
         Line::of(
             format!("memory of an idle worker (PSS) with {count} sensors, median"),
             "MiB",
             sizes,
         )
-        .against("no reference; PostgreSQL behind it")
-        .with_target(Target::value_at_most(4.0, 2.0)),
+        .against(format!(
+            "no reference; {workers} workers, PostgreSQL behind them"
+        ))
+        .must_reach(Target::value_at_most(4.0, 2.0)),
         Line::of(
-            format!("{count} sensors connect, until all are welcome"),
+            format!("{count} sensors connect at once, until all are welcome"),
             "s",
             vec![seconds],
         )
-        .against("no reference; PostgreSQL behind it, which starts a process for each as well")
-        .with_target(Target::value_at_most(5.0, 2.0)),
+        .against(format!(
+            "no reference; {came_again} times one was turned away and came again"
+        ))
+        .must_reach(Target::value_at_most(5.0, 2.0)),
     ])
 }

@@ -24,17 +24,17 @@ pub(super) fn lines(bench: &Bench<'_>) -> Result<Vec<Line>> {
             snort,
         )
         .against(NULL_RECEIVER)
-        .with_target(Target::ratio_at_least(0.80, 0.95)),
+        .must_reach(Target::ratio_at_least(0.80, 0.95)),
         Line::paired(
             "the sender's time for a send, 99.9th percentile",
             "us",
             waits,
         )
         .against("the same sender to the null receiver")
-        .with_target(Target::ratio_at_most(3.0, 1.5)),
+        .must_reach(Target::ratio_at_most(3.0, 1.5)),
         Line::paired("sockserv takes EVE datagrams, 700 bytes", ALERTS_S, eve)
             .against(NULL_RECEIVER)
-            .with_target(Target::ratio_at_least(0.4, 0.6)),
+            .must_reach(Target::ratio_at_least(0.4, 0.6)),
     ])
 }
 
@@ -50,7 +50,7 @@ pub(super) fn cpu(bench: &Bench<'_>) -> Result<Vec<Line>> {
     Ok(vec![
         Line::of("sockserv's user time for an alert of Snort", "us", user)
             .against("no reference; utime in /proc/PID/stat")
-            .with_target(Target::value_at_most(1.5, 0.6)),
+            .must_reach(Target::value_at_most(1.5, 0.6)),
         Line::of("sockserv's system time for it", "us", system)
             .against("no reference; nearly all of it is the copy of 65,864 bytes"),
     ])

@@ -33,7 +33,7 @@ fn signatures(bench: &Bench<'_>) -> Result<Line> {
     );
     Ok(Line::paired(what, "s", pairs)
         .against("the same with an empty database")
-        .with_target(Target::value_at_most(2.0, 0.5)))
+        .must_reach(Target::value_at_most(2.0, 0.5)))
 }
 
 /// sockserv, from its start until it takes alerts, with many alerts in its spool.
@@ -59,7 +59,7 @@ fn spool(bench: &Bench<'_>) -> Result<Line> {
     );
     Ok(Line::of(what, "s", times)
         .against("no reference; from the start of the process to its line `ready`")
-        .with_target(Target::value_at_most(1.0, 0.2)))
+        .must_reach(Target::value_at_most(1.0, 0.2)))
 }
 
 /// Seconds from the start of servsock until it has stored one alert.
