@@ -93,9 +93,7 @@ impl Program {
 
     pub(crate) fn send_bytes(&self, datagram: &[u8]) {
         let socket = UnixDatagram::unbound().unwrap();
-        socket
-            .set_write_timeout(Some(Duration::from_secs(1)))
-            .unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
         let sent = socket.send_to(datagram, &self.socket);
         sent.unwrap_or_else(|error| panic!("{error}; it said:\n{}", self.said()));
     }
