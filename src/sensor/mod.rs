@@ -85,8 +85,16 @@ impl Inputs {
         carried: Option<Carried>,
     ) -> Result<Inputs, Error> {
         let spool = config.spool.as_ref();
-        let spooling = spool.map(|spool| Spooling::open(spool, carried.as_ref()));
-        let spooling = spooling.transpose()?;
+        let spooling = match spool.map(|spool| Spooling::open(spool, carried.as_ref())) {
+            None => None,
+            Some(Ok(spooling)) => Some(spooling),
+            // A daemon that only restarts goes on as with any other failure of its disk.
+            Some(Err(error)) if carried.is_some() => {
+                crate::err!("{error}; alerts wait in memory until the next restart");
+                None
+            }
+            Some(Err(error)) => return Err(error),
+        };
         let left = carried.as_ref().map_or(&[][..], |carried| &carried.sockets);
         let mut leaving = left
             .iter()
@@ -477,7 +485,7 @@ fn announce(inputs: &Inputs, config: &SensorConfig) {
         }
     );
     slack::tell();
-    match &config.spool {
+    match config.spool.as_ref().filter(|_| inputs.spooling.is_some()) {
         Some(spool) => crate::info!(
             "durable: yes, alerts wait in spool {} until servsock has stored them{}",
             spool.dir.display(),

@@ -390,6 +390,34 @@ fn a_full_spool_and_a_full_buffer_are_no_reason_to_lose_anything_at_a_restart() 
     site.stop();
 }
 
+/// A spool that cannot be opened any more refuses a start, but does not end a daemon that restarts.
+#[test]
+fn a_restart_without_the_spools_directory_goes_on_in_memory() {
+    let mut site = Site::empty(Kind::Sqlite);
+    site.start_sockserv_with(&SPOOL);
+    site.ids_sends_alerts(1..=100);
+    site.statistics_say("sockserv", "buffered 0, on disk 100");
+    fs::rename(site.path("spool"), site.path("elsewhere")).unwrap();
+    fs::write(site.path("spool"), "no directory").unwrap();
+    site.sockserv().signal(Signal::SIGHUP);
+    site.sockserv()
+        .says("alerts wait in memory until the next restart");
+    site.sockserv().says_times("sockserv: ready", 2);
+    site.ids_sends_alerts(101..=200);
+    site.start_servsock();
+    site.database.has_alerts(100);
+    fs::remove_file(site.path("spool")).unwrap();
+    fs::rename(site.path("elsewhere"), site.path("spool")).unwrap();
+    site.sockserv().signal(Signal::SIGHUP);
+    site.database.has_alerts(200);
+    let serials = site
+        .database
+        .number("SELECT count(DISTINCT ip_src) FROM iphdr");
+    assert_eq!(serials, 200, "each once");
+    site.stop();
+    assert_eq!(losses(&site), 0);
+}
+
 #[test]
 fn damage_costs_the_alert_that_has_it_and_is_recorded_as_lost() {
     let mut site = Site::empty(Kind::Sqlite);
