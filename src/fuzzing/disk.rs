@@ -79,7 +79,7 @@ fn put_segments(folder: &Path, input: &mut Input<'_>) -> Written {
 ///
 /// | size | meaning                                                                                                  |
 /// |-----:|----------------------------------------------------------------------------------------------------------|
-/// |    1 | bits: 1 and 2 the copies of the header that are damaged, 4 version 2, 8 stream, 16 another first number, 32 cut |
+/// |    1 | bits: 1 and 2 the copies of the header that are damaged, 4 version 2, 8 stream, 16 another first number, 32 cut, 64 inherited |
 /// |    2 | last acknowledged number, from `first` backwards                                                         |
 /// |    2 | with bit 32: bytes that are left of the file                                                              |
 /// |    1 | records; then each as in `put_record`                                                                     |
@@ -92,7 +92,8 @@ fn segment(first: u64, input: &mut Input<'_>, written: &mut Written) -> Vec<u8> 
     let mut header = b"FLoPSPOL".to_vec();
     header.extend_from_slice(&(1 + u32::from(is(4))).to_le_bytes());
     header.extend_from_slice(&stream);
-    for number in [0, first + u64::from(is(16)), acknowledged] {
+    let inherited = if is(64) { acknowledged } else { 0 };
+    for number in [0, first + u64::from(is(16)), acknowledged, inherited] {
         header.extend_from_slice(&number.to_le_bytes());
     }
     header.extend_from_slice(&crc32c(&header).to_le_bytes());
@@ -216,6 +217,7 @@ fn check_goes_on(folder: &Path, written: &Written) {
         Err(error) => return check_sentence(&error.to_string()),
     };
     assert!(recovered.acknowledged <= recovered.last);
+    assert!(recovered.inherited <= recovered.last);
     assert_eq!(appender.next(), recovered.last + 1);
     check_accounted(&mut reader, |number, item| {
         written
