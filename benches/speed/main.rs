@@ -46,7 +46,8 @@ speed: `make bench` and `make bench-quick` run this; or
 
     cargo bench --features null-store --bench speed -- full|quick [--json FILE] [WORD ...]
 
-With words only the groups of lines are measured whose names contain one of them:";
+With words only the groups of lines are measured whose names contain one of them. For a look with a profiler at programs
+started by hand, `send SOCKET COUNT` sends alerts of the usual mix as Snort does, `send-eve` as Suricata. The groups:";
 
 fn main() -> ExitCode {
     // cargo adds an argument of its own.
@@ -57,6 +58,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         [null_receiver::WORD, socket] => null_receiver::run(Path::new(socket)).map(|()| true),
+        ["send", socket, count] => send(socket, load::Mix::Usual, count),
+        ["send-eve", socket, count] => send(socket, load::Mix::Eve700, count),
         ["full", rest @ ..] => run(&Plan::FULL, rest),
         ["quick", rest @ ..] => run(&Plan::QUICK, rest),
         _ => {
@@ -75,6 +78,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn send(socket: &str, mix: load::Mix, count: &str) -> Result<bool> {
+    let sent = sender::send(Path::new(socket), mix, 0, count.parse()?)?;
+    println!("{count} in {:.3} s", sent.took.as_secs_f64());
+    Ok(true)
 }
 
 /// Measures, prints and writes the table. `false`: there are lines that could not be measured.
