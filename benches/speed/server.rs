@@ -38,7 +38,9 @@ impl Server {
             .stop()?;
         let mut client = Client::connect(&server.cluster.url(STOCK), NoTls)?;
         client.batch_execute(
-            "ALTER TABLE data ALTER data_payload SET STORAGE EXTENDED, ALTER data_payload SET COMPRESSION pglz",
+            "ALTER TABLE data ALTER data_payload SET STORAGE EXTENDED, ALTER data_payload SET COMPRESSION default;
+             ALTER TABLE flop_event ALTER record SET COMPRESSION default;
+             ALTER TABLE data RESET (toast_tuple_target)",
         )?;
         Ok(server)
     }

@@ -34,7 +34,7 @@ pub use settings::{Settings, TimeZone};
 pub use url::{Login, Url};
 
 use crate::alert::SensorName;
-use crate::wire::{Gap, Item, StreamId};
+use crate::wire::{Item, StreamId};
 use references::{References, Resolved};
 use signatures::Cache;
 use std::fmt;
@@ -227,38 +227,6 @@ struct Given {
     references: Resolved,
 }
 
-/// The rows of a batch.
-fn rows_of<'a>(
-    settings: &'a Settings,
-    stream: &OpenStream,
-    batch: &Batch<'a>,
-    given: &Given,
-) -> rows::Rows<'a> {
-    let mut rows = rows::Rows::new(settings, given.encoding);
-    let mut alerts = (given.first_cid..).zip(&given.signatures).enumerate();
-    let mut seq = batch.after_seq.saturating_add(1);
-    for item in batch.items {
-        match item {
-            Item::Alert(alert) => {
-                let (n, (cid, signature)) =
-                    alerts.next().expect("there is a signature for each alert");
-                let given = rows::Given {
-                    sid: stream.sid,
-                    cid,
-                    signature: *signature,
-                    reference: given.references.cids.get(n).copied().flatten(),
-                };
-                rows.put_alert(given, alert);
-            }
-            Item::Loss(loss) | Item::Gap(Gap { loss, .. }) => {
-                rows.put_loss(stream.sid, stream.id, seq, loss);
-            }
-        }
-        seq = seq.saturating_add(item.numbers());
-    }
-    rows
-}
-
 /// Makes the rows of an alert, with each setting that adds to them.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_rows(alert: &crate::alert::Alert<'_>, encoding: Encoding) {
@@ -267,15 +235,33 @@ pub(crate) fn check_rows(alert: &crate::alert::Alert<'_>, encoding: Encoding) {
         reference: true,
         ..Settings::default()
     };
-    let given = rows::Given {
+    let item = Item::Alert(alert.clone());
+    let stream = OpenStream {
         sid: 1,
-        cid: 1,
-        signature: 1,
-        reference: None,
+        id: StreamId([0; 16]),
+        epoch: 1,
+        last_seq: 0,
     };
-    let mut rows = rows::Rows::new(&settings, encoding);
-    rows.put_alert(given, alert);
-    assert_eq!(rows.of(rows::Table::Event).len(), 1);
+    let given = Given {
+        first_cid: 1,
+        encoding,
+        signatures: vec![1],
+        references: Resolved::default(),
+    };
+    let rows = rows::Rows {
+        settings: &settings,
+        stream: &stream,
+        batch: &Batch::next(&stream, &item),
+        given: &given,
+    };
+    for table in rows::Table::ALL {
+        let columns = table.columns(&settings).len();
+        let made = rows.each(table, |row| match row.len() {
+            made if made == columns => Ok(()),
+            made => Err(made),
+        });
+        assert_eq!(made, Ok(()), "{}", table.name());
+    }
 }
 
 /// What opening a stream showed.

@@ -8,11 +8,11 @@
 mod layout;
 
 use super::references::{Event, LOOK_BACK_ALERTS, Resolved};
-use super::rows::{Table, Value, clamp};
+use super::rows::{Rows, Table, Value, clamp};
 use super::signatures::{Cache, Limits, Signature};
 use super::{
     Batch, CheckError, EncodingNotice, End, Given, Memory, OpenStream, Opened, Opening, Settings,
-    Store, StoreError, Stored, encoding_of, gap_reason, rows_of,
+    Store, StoreError, Stored, encoding_of, gap_reason,
 };
 use crate::calendar::{iso8601, iso8601_at};
 use crate::clock::now_us;
@@ -445,16 +445,18 @@ impl Writing<'_> {
     }
 
     fn insert_rows(&self, given: &Given) -> rusqlite::Result<()> {
-        let rows = rows_of(self.settings, self.stream, self.batch, given);
+        let rows = Rows {
+            settings: self.settings,
+            stream: self.stream,
+            batch: self.batch,
+            given,
+        };
         for table in Table::ALL {
-            let rows = rows.of(table);
-            if rows.len() > 0 {
-                let insert = &self.inserts[table as usize];
-                let mut statement = self.transaction.prepare_cached(insert)?;
-                for row in rows {
-                    statement.execute(params_from_iter(row))?;
-                }
-            }
+            let insert = &self.inserts[table as usize];
+            let mut statement = self.transaction.prepare_cached(insert)?;
+            rows.each(table, |row| {
+                statement.execute(params_from_iter(row)).map(|_| ())
+            })?;
         }
         Ok(())
     }

@@ -12,21 +12,22 @@ use ::postgres::types::ToSql;
 use ::postgres::{Row, Statement, ToStatement};
 use bytes::Bytes;
 use futures_util::SinkExt;
+use futures_util::future::join;
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::CopyInSink;
 
 /// For one answer, or for the next part of a COPY to be taken. A batch takes some 30 ms; the server's own limit for
 /// locks is told first.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// What is to be taken within the deadline.
-const COPY_PART_BYTES: usize = 256 << 10;
 /// For the server to see that we leave.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -164,26 +165,59 @@ impl Client {
         done.map_err(Error::Told)
     }
 
+    /// Executes all of them in one round trip, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The first one's that failed. In a transaction the others did nothing then.
+    pub(super) fn execute_all<V: ToSql + Sync>(
+        &self,
+        all: &[(Statement, Vec<V>)],
+    ) -> Result<(), Error> {
+        let session = self.session();
+        let answers = all
+            .iter()
+            .map(|(statement, values)| Box::pin(session.execute_raw(statement, values)))
+            .collect();
+        self.wait(async {
+            in_order(answers)
+                .await
+                .into_iter()
+                .try_for_each(|answer| answer.map(|_| ()))
+        })
+    }
+
     /// COPY ... FROM STDIN.
-    pub(super) fn copy(&self, statement: &Statement, bytes: &[u8]) -> Result<(), Error> {
-        let mut sink = pin!(self.wait(self.session().copy_in::<_, Bytes>(statement))?);
-        for part in bytes.chunks(COPY_PART_BYTES) {
-            match self.wait(sink.send(Bytes::copy_from_slice(part))) {
-                Ok(()) => {}
-                Err(Error::Silence) => return Err(Error::Silence),
-                Err(Error::Told(_)) => break, // `finish` has the reason.
-            }
-        }
-        self.wait(sink.finish()).map(|_| ())
+    pub(super) fn copy_in(&self, statement: &Statement) -> Result<CopyIn<'_>, Error> {
+        let sink = self.wait(self.session().copy_in(statement))?;
+        Ok(CopyIn {
+            client: self,
+            sink: Box::pin(sink),
+        })
     }
 
     /// Begins a transaction, which is rolled back unless it is committed.
-    pub(super) fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
-        self.batch_execute("BEGIN")?;
-        Ok(Transaction {
+    pub(super) fn transaction(&self) -> Result<Transaction<'_>, Error> {
+        self.begin_with(async |_| Ok(()))
+            .map(|(transaction, ())| transaction)
+    }
+
+    /// Begins a transaction and asks the first questions in it, all in one round trip.
+    pub(super) fn begin_with<T>(
+        &self,
+        first: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<(Transaction<'_>, T), Error> {
+        let transaction = Transaction {
             client: self,
             is_open: true,
-        })
+        };
+        let session = self.session();
+        let answers = self.wait(async {
+            let (begun, first) = join(session.batch_execute("BEGIN"), first(session)).await;
+            begun?;
+            first
+        })?;
+        Ok((transaction, answers))
     }
 
     fn session(&self) -> &tokio_postgres::Client {
@@ -219,6 +253,53 @@ impl Drop for Client {
                 .runtime
                 .block_on(async { timeout(CLOSE_DEADLINE, carrier).await });
         }
+    }
+}
+
+/// All answers to questions that are asked in this order, none waiting for another's answer.
+async fn in_order<F: Future + Unpin>(mut questions: Vec<F>) -> Vec<F::Output> {
+    let mut answers: Vec<Option<F::Output>> = questions.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_done = true;
+        // A question is asked when it is polled first.
+        for (question, answer) in questions.iter_mut().zip(&mut answers) {
+            if answer.is_none() {
+                match Pin::new(question).poll(context) {
+                    Poll::Ready(told) => *answer = Some(told),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        match is_done {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
+
+/// A COPY that takes bytes. Dropped before its end, it is an error for the server.
+pub(super) struct CopyIn<'c> {
+    client: &'c Client,
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+}
+
+impl CopyIn<'_> {
+    /// The server has them to do while the next are made.
+    pub(super) fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
+        match self.client.wait(self.sink.send(bytes)) {
+            // Only the end has the reason.
+            Err(Error::Told(error)) => match self.client.wait(self.sink.as_mut().finish()) {
+                Err(reason) => Err(reason),
+                Ok(_) => Err(Error::Told(error)),
+            },
+            sent => sent,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.client.wait(self.sink.as_mut().finish()).map(|_| ())
     }
 }
 

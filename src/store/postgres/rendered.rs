@@ -5,9 +5,9 @@
 use super::super::references::Resolved;
 use super::super::rows::{Rows, Table, Value};
 use super::super::signatures::Limits;
-use super::super::{Batch, Encoding, Given, OpenStream, Settings, rows_of};
+use super::super::{Batch, Encoding, Given, OpenStream, Settings};
+use super::binary;
 use super::catalogue::Kind;
-use super::copy;
 
 /// Makes the rows of a batch and all that COPY would send for them; returns how many bytes those are.
 ///
@@ -26,24 +26,28 @@ pub fn render(
         signatures: vec![1; batch.alerts().count()],
         references: Resolved::default(),
     };
-    let rows = rows_of(settings, stream, batch, &given);
-    let mut bytes = 0;
+    let rows = Rows {
+        settings,
+        stream,
+        batch,
+        given: &given,
+    };
+    out.clear();
     for table in Table::ALL {
-        copy::render(table, &kinds(&rows, table), &rows, out)?;
-        bytes += out.len();
+        rows.each(table, |row| {
+            // Columns that hold what is in them: which integer it is makes no difference in time.
+            let kinds: [Kind; 20] = std::array::from_fn(|column| kind(row.get(column)));
+            let put = binary::put_row(row, &kinds[..row.len()], out);
+            put.map_err(|column| format!("{:?} does not fit", row[column]))
+        })?;
     }
-    Ok(bytes)
+    Ok(out.len())
 }
 
-/// Columns that hold what is in them: which integer it is makes no difference in time.
-fn kinds(rows: &Rows<'_>, table: Table) -> Vec<Kind> {
-    let kind = |column: usize| {
-        let mut values = rows.of(table).map(|row| &row[column]);
-        match values.find(|value| !matches!(value, Value::Null)) {
-            Some(Value::Time(_) | Value::Local(..)) => Kind::Time,
-            Some(Value::Text(_) | Value::Bytes(..)) => Kind::Text(Limits::default()),
-            Some(Value::Int(_) | Value::Null) | None => Kind::Int8,
-        }
-    };
-    (0..rows.columns(table).len()).map(kind).collect()
+fn kind(value: Option<&Value<'_>>) -> Kind {
+    match value {
+        Some(Value::Time(_) | Value::Local(..)) => Kind::Time,
+        Some(Value::Text(_) | Value::Bytes(..)) => Kind::Text(Limits::default()),
+        Some(Value::Int(_) | Value::Null) | None => Kind::Int8,
+    }
 }

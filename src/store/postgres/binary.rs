@@ -1,4 +1,4 @@
-//! Rows -> PostgreSQL's binary COPY format.
+//! Values -> PostgreSQL's binary format, in COPY and in parameters. A COPY has:
 //!
 //! | size | field    | meaning                                                    |
 //! |-----:|----------|------------------------------------------------------------|
@@ -11,54 +11,81 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::rows::{Rows, Table, Value};
+use super::super::rows::Value;
 use super::catalogue::Kind;
+use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use bytes::BytesMut;
+use std::error::Error;
 
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: [u8; 2] = (-1_i16).to_be_bytes();
+const LENGTH_BYTES: usize = 4;
 const EPOCH_US: i64 = 946_684_800_000_000;
 
-/// The statement for the bytes that `render` makes.
-pub(super) fn statement(table: Table, columns: &[&str]) -> String {
-    format!(
-        "COPY {} ({}) FROM STDIN (FORMAT binary)",
-        table.name(),
-        columns.join(", ")
-    )
+/// What comes before the rows.
+pub(super) fn begin(out: &mut Vec<u8>) {
+    out.extend_from_slice(HEADER);
 }
 
-/// Replaces what is in `out`. `kinds` are those of the table's columns.
+/// What comes behind them.
+pub(super) fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(&END);
+}
+
+/// Appends a row.
 ///
 /// # Errors
 ///
-/// Names the value that the column cannot hold.
-pub(super) fn render(
-    table: Table,
-    kinds: &[Kind],
-    rows: &Rows<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    out.clear();
-    out.extend_from_slice(HEADER);
+/// The column that cannot hold its value.
+pub(super) fn put_row(row: &[Value<'_>], kinds: &[Kind], out: &mut Vec<u8>) -> Result<(), usize> {
     let columns = i16::try_from(kinds.len()).expect("a table has some 16 columns");
-    for row in rows.of(table) {
-        out.extend_from_slice(&columns.to_be_bytes());
-        for (index, (value, kind)) in row.iter().zip(kinds).enumerate() {
-            if put(value, *kind, out).is_none() {
-                let (table, column) = (table.name(), rows.columns(table)[index]);
-                return Err(format!(
-                    "{value:?} does not fit into {table}.{column} ({kind:?})"
-                ));
-            }
-        }
+    out.extend_from_slice(&columns.to_be_bytes());
+    for (column, (value, kind)) in row.iter().zip(kinds).enumerate() {
+        put(value, *kind, out).ok_or(column)?;
     }
-    out.extend_from_slice(&END);
     Ok(())
 }
 
+/// A value as a statement's parameter: as in COPY, its length in front.
+#[derive(Debug)]
+pub(super) struct Field(Vec<u8>);
+
+/// The fields of a row.
+///
+/// # Errors
+///
+/// The column that cannot hold its value.
+pub(super) fn fields(row: &[Value<'_>], kinds: &[Kind]) -> Result<Vec<Field>, usize> {
+    let field = |(column, (value, kind)): (usize, (&Value<'_>, &Kind))| {
+        let mut out = Vec::new();
+        put(value, *kind, &mut out).ok_or(column)?;
+        Ok(Field(out))
+    };
+    row.iter().zip(kinds).enumerate().map(field).collect()
+}
+
+impl ToSql for Field {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        if self.0 == NULL {
+            return Ok(IsNull::Yes);
+        }
+        out.extend_from_slice(self.0.get(LENGTH_BYTES..).unwrap_or_default());
+        Ok(IsNull::No)
+    }
+
+    /// The server has said what the column is; its `Kind` knows it.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+const NULL: [u8; LENGTH_BYTES] = (-1_i32).to_be_bytes();
+
 fn put(value: &Value<'_>, kind: Kind, out: &mut Vec<u8>) -> Option<()> {
     match (value, kind) {
-        (Value::Null, _) => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+        (Value::Null, _) => out.extend_from_slice(&NULL),
         (Value::Int(number), Kind::Int2) => {
             fixed(out, i16::try_from(*number).ok()?.to_be_bytes());
         }
@@ -82,8 +109,8 @@ fn put(value: &Value<'_>, kind: Kind, out: &mut Vec<u8>) -> Option<()> {
             let start = out.len();
             fixed(out, []);
             encoding.push(out, bytes);
-            let length = i32::try_from(out.len() - start - 4).ok()?;
-            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+            let length = i32::try_from(out.len() - start - LENGTH_BYTES).ok()?;
+            out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         }
         _ => return None,
     }
