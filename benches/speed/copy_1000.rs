@@ -66,6 +66,33 @@ impl Rows {
         })
     }
 
+    /// The same alerts for so many clients at once, for each the same number of them: a first batch of `first`, then
+    /// batches of 1,000.
+    pub(crate) fn read_for(
+        clients: usize,
+        database: &Database<'_>,
+        alerts: usize,
+        first: usize,
+    ) -> Result<Vec<Rows>> {
+        let mut reader = database.client()?;
+        let each = alerts / clients;
+        let mut of_client = |from: usize| {
+            let to = from + each;
+            let rest = (from + first..to).step_by(BATCH);
+            let ranges = std::iter::once((from, from + first))
+                .chain(rest.map(|at| (at, (at + BATCH).min(to))));
+            let batches = ranges.map(|(from, to)| read_batch(&mut reader, CLASSIC, from, to));
+            Ok(Rows {
+                tables: CLASSIC,
+                batches: batches.collect::<Result<_>>()?,
+                alerts: each,
+            })
+        };
+        (0..clients)
+            .map(|client| of_client(client * each))
+            .collect()
+    }
+
     /// COPYs all of them; returns alerts per second.
     pub(crate) fn copy_to(&self, database: &Database<'_>) -> Result<f64> {
         let mut copier = Copier::new(self, database)?;
@@ -74,6 +101,10 @@ impl Rows {
             copier.copy(batch)?;
         }
         Ok(self.alerts as f64 / start.elapsed().as_secs_f64())
+    }
+
+    pub(crate) fn batches(&self) -> usize {
+        self.batches.len()
     }
 
     /// COPYs batch after batch, one at each call.

@@ -139,6 +139,7 @@ macro_rules! in_both {
 
 // Behind the macro, which they use.
 mod encoding;
+mod few_and_many;
 mod full_payload;
 mod reference;
 mod time_zone;

@@ -3,7 +3,7 @@
 use super::full_sensors::store;
 use super::{ALERTS_S, Bench};
 use crate::Result;
-use crate::copy_1000;
+use crate::copy_1000::{self, Rows};
 use crate::load::{self, Mix};
 use crate::paired::Pairs;
 use crate::process;
@@ -57,30 +57,41 @@ pub(super) fn stored(bench: &Bench<'_>) -> Result<Vec<Line>> {
     ])
 }
 
-/// Processor time of servsock and PostgreSQL for an alert, with ever more sensors.
+/// Processor time for an alert with ever more sensors, and with ever more plain clients.
 pub(super) fn sensors(bench: &Bench<'_>) -> Result<Vec<Line>> {
     let count = bench.plan.of_sensors;
+    bench.usual_rows(copy_1000::CLASSIC, 1, 1)?;
     let mut lines: Vec<Line> = Vec::new();
-    let mut first = Vec::new();
+    let mut first = None;
     for sensors in bench.plan.sensors {
-        let cost = cost(bench, *sensors, count)?;
-        let what = format!(
-            "processor time for an alert of servsock and PostgreSQL, {sensors} sensors at once"
-        );
-        if first.is_empty() {
-            first.push(cost);
-            lines.push(Line::of(what, "us", vec![cost]).against("no reference"));
-            continue;
-        }
         let pairs = Pairs {
-            ours: vec![cost],
-            reference: first.clone(),
+            ours: vec![cost(bench, *sensors, count)?],
+            reference: vec![copy_cost(bench, *sensors, count)?],
+        };
+        let (ours, copy) = *first.get_or_insert((pairs.ours[0], pairs.reference[0]));
+        let growth = Pairs {
+            ours: vec![pairs.ours[0] / ours],
+            reference: vec![pairs.reference[0] / copy],
         };
         lines.push(
-            Line::paired(what, "us", pairs)
-                .against("the same with one sensor")
-                .must_reach(Target::ratio_at_most(1.25, 1.15)),
+            Line::paired(
+                format!("processor time for an alert of servsock and PostgreSQL, sensors at once: {sensors}"),
+                "us",
+                pairs,
+            )
+            .against("PostgreSQL's alone, with as many plain clients that COPY these alerts as COPY-1000 does"),
         );
+        if *sensors > 1 {
+            lines.push(
+                Line::paired(
+                    format!("{sensors} sensors at once, that time over the one with 1"),
+                    "times",
+                    growth,
+                )
+                .against("the same of COPY: what so many sessions cost PostgreSQL itself")
+                .must_reach(Target::ratio_at_most(1.25, 1.15)),
+            );
+        }
     }
     Ok(lines)
 }
@@ -169,4 +180,41 @@ fn cost(bench: &Bench<'_>, sensors: u32, count: usize) -> Result<f64> {
         sensor.map_err(|_| "a sensor panicked")??;
     }
     Ok(spent.total().as_secs_f64() * 1e6 / (each * sensors as usize) as f64)
+}
+
+/// The same of PostgreSQL alone, when plain clients do the work.
+fn copy_cost(bench: &Bench<'_>, clients: u32, count: usize) -> Result<f64> {
+    let usual = bench.usual.get().ok_or("it was made before")?;
+    let all = Rows::read_for(clients as usize, usual, count, FIRST_ALERTS)?;
+    let database = bench.server.stock()?;
+    let mut copiers = Vec::new();
+    for rows in &all {
+        let mut copy = rows.one_by_one(&database)?;
+        copy()?;
+        copiers.push(copy);
+    }
+    let pids = process::family(bench.server.pid()?)?;
+    let before = process::cpu(&pids)?;
+    let done = thread::scope(|scope| {
+        let copiers: Vec<_> = copiers
+            .iter_mut()
+            .zip(&all)
+            .map(|(copy, rows)| {
+                scope.spawn(|| {
+                    let mut rest = 1..rows.batches();
+                    rest.try_for_each(|_| copy().map(|_| ()).map_err(|error| error.to_string()))
+                })
+            })
+            .collect();
+        copiers
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect::<Vec<_>>()
+    });
+    let spent = process::cpu(&pids)?.since(before);
+    for copier in done {
+        copier.map_err(|_| "a client panicked")??;
+    }
+    let copied = count / clients as usize - FIRST_ALERTS;
+    Ok(spent.total().as_secs_f64() * 1e6 / (copied * clients as usize) as f64)
 }
