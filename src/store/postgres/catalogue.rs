@@ -103,17 +103,15 @@ impl<'s> Catalogue<'s> {
     fn read(client: &Client, settings: &'s Settings) -> Result<Self, Error> {
         let names: Vec<&str> = parts(SCHEMA).map(|(table, _)| table).collect();
         let rows = client.query(
-            "SELECT c.relname::text, a.attname::text, t.typname::text, a.atttypmod
+            "SELECT wanted, attname::text, atttypid::regtype::text, atttypmod
              FROM unnest($1::text[]) AS wanted
-             JOIN pg_class c ON c.oid = to_regclass(wanted)
-             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-             JOIN pg_type t ON t.oid = a.atttypid",
+             JOIN pg_attribute ON attrelid = to_regclass(wanted) AND attnum > 0 AND NOT attisdropped",
             &[&names],
         )?;
         let columns = rows.iter().map(|row| {
             let type_name: String = row.get(2);
             let typmod: i32 = row.get(3);
-            let has_length = matches!(type_name.as_str(), "varchar" | "bpchar") && typmod >= 4;
+            let has_length = matches!(type_name.as_str(), VARCHAR | CHAR) && typmod >= 4;
             let chars = has_length.then(|| usize::try_from(typmod - 4).unwrap_or(0));
             ((row.get(0), row.get(1)), Column { type_name, chars })
         });
@@ -165,18 +163,18 @@ impl<'s> Catalogue<'s> {
             )));
         };
         let (kind, fits) = match column.type_name.as_str() {
-            "int2" => (Kind::Int2, is_number(name)),
-            "int4" => (Kind::Int4, is_number(name)),
-            "int8" => (Kind::Int8, is_number(name)),
-            "text" | "varchar" | "bpchar" => {
+            "smallint" => (Kind::Int2, is_number(name)),
+            "integer" => (Kind::Int4, is_number(name)),
+            "bigint" => (Kind::Int8, is_number(name)),
+            "text" | VARCHAR | CHAR => {
                 let limits = Limits {
                     chars: column.chars,
                     ascii_only: self.ascii_only,
                 };
                 (Kind::Text(limits), is_text(name))
             }
-            "timestamp" if name == EVENT_TIME => (Kind::LocalTime, true),
-            "timestamp" | "timestamptz" => (Kind::Time, is_time(name)),
+            TIMESTAMP if name == EVENT_TIME => (Kind::LocalTime, true),
+            TIMESTAMP | "timestamp with time zone" => (Kind::Time, is_time(name)),
             _ => (Kind::Time, false),
         };
         match fits {
@@ -262,7 +260,7 @@ impl<'s> Catalogue<'s> {
         let column = self.column("event", EVENT_TIME)?;
         // A name has letters, digits and a few marks only; a quote is none of them.
         let zone = self.settings.time_zone.name();
-        (column.type_name == "timestamp")
+        (column.type_name == TIMESTAMP)
             .then(|| format!("({prefix}timestamp AT TIME ZONE '{zone}')"))
     }
 
@@ -278,6 +276,10 @@ impl<'s> Catalogue<'s> {
         format!("{VIEW_COMMENT} ({hash:016x})")
     }
 }
+
+const VARCHAR: &str = "character varying";
+const CHAR: &str = "character";
+const TIMESTAMP: &str = "timestamp without time zone";
 
 /// The column of `event` that other programs know as well.
 const EVENT_TIME: &str = "timestamp";
