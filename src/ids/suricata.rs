@@ -18,7 +18,9 @@
 
 mod fields;
 mod protocols;
+mod quick;
 mod stats;
+mod walk;
 
 pub use stats::Stats;
 
@@ -31,7 +33,7 @@ use crate::alert::{
 use crate::calendar;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fields::{Fields, Key, Record};
+use fields::{Fields, Key, Kind};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -51,14 +53,15 @@ pub(super) fn decode<'a>(
         text,
     } = scratch;
     let record = utf8(without_newline(datagram), text)?;
-    let mut fields = match Fields::read(record)? {
-        Record::Alert(fields) => fields,
-        Record::Stats(fields) => {
+    let mut fields = Fields::default();
+    match fields.read(record)? {
+        Kind::Alert => {}
+        Kind::Stats => {
             let stats = Stats::of(fields);
             return Ok(stats.map_or(Decoded::OtherRecord, Decoded::Stats));
         }
-        Record::Other => return Ok(Decoded::OtherRecord),
-    };
+        Kind::Other => return Ok(Decoded::OtherRecord),
+    }
     let mut alert = alert(&mut fields, record)?;
     let packet = packet_of(&mut fields, alert.time_us, packet)?;
     if let Some(encoded) = fields.text(Key::Payload)? {

@@ -85,24 +85,25 @@ impl Receiver {
         }
     }
 
-    /// Takes what is there, up to `most` datagrams.
+    /// Takes what is there, up to `most` datagrams. One look at the clock holds for all of them, some milliseconds: that is
+    /// close enough for when the IDS was heard, and for when a loss was.
     fn turn(&mut self, hand: &mut Hand, socket: &Served, number: usize, most: usize) {
+        let now_us = now_us();
         for _ in 0..most {
             match socket.receive(&mut hand.datagram) {
-                Ok(bytes) => self.take(hand, bytes, number),
+                Ok(bytes) => self.take(hand, bytes, number, now_us),
                 Err(_) => return, // WouldBlock; anything else would show again at once in poll.
             }
         }
     }
 
-    fn take(&mut self, hand: &mut Hand, bytes: usize, socket: usize) {
+    fn take(&mut self, hand: &mut Hand, bytes: usize, socket: usize, now_us: i64) {
         let Hand {
             datagram,
             scratch,
             item,
             accounts,
         } = hand;
-        let now_us = now_us();
         self.status.shared.heard_us.store(now_us, Relaxed);
         let decoded = match datagram.get(..bytes) {
             Some(datagram) => ids::decode(datagram, self.link, scratch),

@@ -1,19 +1,15 @@
-//! The values of an EVE record that an alert needs, out of its JSON in one pass.
-//!
-//! One visitor goes through objects and lists; which key it stands at decides what becomes of a value. What is not
-//! wanted is skipped, but its depth is counted. A record whose `event_type` is neither `alert` nor `stats` is only
-//! checked for being JSON from there on.
+//! The values of an EVE record that an alert needs. Where they stand in its JSON, and which of them holds, is said here;
+//! two readers go through it in one pass: `quick` reads what Suricata writes, `walk` reads all JSON and says what is wrong
+//! with the rest.
 
 #![forbid(unsafe_code)]
 
+use super::{quick, walk};
 use crate::ids::Refusal;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::error::Category;
 use std::borrow::Cow;
-use std::fmt;
 
-/// EVE's own records go five or six levels deep. Below the 128 at which `serde_json` gives up.
-const DEPTH_MAX: u8 = 100;
+/// What a key's name means, where it stands.
+pub(super) type Keys = fn(&str) -> Option<Key>;
 
 /// A wanted key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +85,30 @@ impl Key {
         }
     }
 
-    fn of_record(name: &str) -> Option<Key> {
+    /// What keys mean in the object or the list behind this one. Of the lists only the engines have something wanted.
+    pub(super) fn inside(key: Option<Key>) -> Keys {
+        match key {
+            Some(Key::Alert) => Key::of_alert,
+            Some(Key::PacketInfo) => Key::of_packet_info,
+            Some(Key::Stats) => Key::of_stats,
+            Some(Key::Detect) => Key::of_detect,
+            Some(Key::Engines) => Key::of_engine,
+            _ => Key::none,
+        }
+    }
+
+    /// What the elements of the list behind this one are.
+    pub(super) fn of_elements(key: Option<Key>) -> Option<Key> {
+        key.filter(|key| *key == Key::Engines)
+    }
+
+    /// Where nothing is wanted.
+    pub(super) fn none(_: &str) -> Option<Key> {
+        None
+    }
+
+    /// In the record itself.
+    pub(super) fn of_record(name: &str) -> Option<Key> {
         Some(match name {
             "timestamp" => Key::Timestamp,
             "event_type" => Key::EventType,
@@ -150,11 +169,13 @@ impl Key {
     }
 }
 
-#[derive(Debug, Default)]
-enum Value<'a> {
+/// What stands behind a wanted key.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Value<'a> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
+    /// Neither below zero nor with a fraction.
     Number(u64),
     Object,
     /// A list, a truth value, null, a number below zero or with a fraction.
@@ -162,32 +183,45 @@ enum Value<'a> {
 }
 
 /// What a record is.
-pub(super) enum Record<'a> {
-    Alert(Fields<'a>),
-    Stats(Fields<'a>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Alert,
+    Stats,
     Other,
 }
 
 /// The wanted values of a record. Of a key that stands twice, the last one holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields<'a> {
     values: [Value<'a>; Key::COUNT],
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a whole record.
-    pub(super) fn read(record: &'a str) -> Result<Record<'a>, Refusal> {
-        let mut fields = Fields::default();
-        let mut json = serde_json::Deserializer::from_str(record);
-        Walk::over(&mut fields)
-            .deserialize(&mut json)
-            .and_then(|()| json.end())
-            .map_err(|error| refusal(&error, record.len()))?;
-        match fields.text(Key::EventType)?.as_deref() {
-            Some("alert") => Ok(Record::Alert(fields)),
-            Some("stats") => Ok(Record::Stats(fields)),
-            Some(_) => Ok(Record::Other),
+    /// Reads a whole record. It stays where it is, for it is large.
+    pub(super) fn read(&mut self, record: &'a str) -> Result<Kind, Refusal> {
+        if quick::read(record, self).is_none() {
+            *self = walk::read(record)?;
+        }
+        match self.text(Key::EventType)?.as_deref() {
+            Some("alert") => Ok(Kind::Alert),
+            Some("stats") => Ok(Kind::Stats),
+            Some(_) => Ok(Kind::Other),
             None => Err(Refusal::Missing(Key::EventType.name())),
+        }
+    }
+
+    /// Sets the value of a key, if it is a wanted one.
+    pub(super) fn set(&mut self, key: Option<Key>, value: Value<'a>) {
+        if let Some(key) = key {
+            self.values[key as usize] = value;
+        }
+    }
+
+    /// Whether it is known already that nothing of this record is wanted: all that follows is only to be JSON.
+    pub(super) fn is_other_record(&self) -> bool {
+        match &self.values[Key::EventType as usize] {
+            Value::Text(kind) => !matches!(kind.as_ref(), "alert" | "stats"),
+            _ => false,
         }
     }
 
@@ -219,174 +253,5 @@ impl<'a> Fields<'a> {
             Value::Absent => Err(Refusal::Missing(key.name())),
             _ => Err(Refusal::Wrong(key.name())),
         }
-    }
-}
-
-/// The visitor below has one error of its own: depth.
-fn refusal(error: &serde_json::Error, bytes: usize) -> Refusal {
-    match error.classify() {
-        Category::Data => Refusal::TooDeep,
-        Category::Eof => Refusal::Unfinished(bytes),
-        Category::Syntax | Category::Io => Refusal::NotJson(error.column()),
-    }
-}
-
-/// Where a value stands.
-struct Walk<'f, 'a> {
-    fields: &'f mut Fields<'a>,
-    /// The wanted key in front of it.
-    key: Option<Key>,
-    /// What the keys are if it is an object.
-    keys: fn(&str) -> Option<Key>,
-    depth: u8,
-}
-
-fn no_key(_: &str) -> Option<Key> {
-    None
-}
-
-impl<'f, 'a> Walk<'f, 'a> {
-    fn over(fields: &'f mut Fields<'a>) -> Walk<'f, 'a> {
-        Walk {
-            fields,
-            key: None,
-            keys: Key::of_record,
-            depth: 0,
-        }
-    }
-
-    fn inside<E: Error>(&mut self, key: Option<Key>) -> Result<Walk<'_, 'a>, E> {
-        if self.depth == DEPTH_MAX {
-            return Err(E::custom("nested too deep"));
-        }
-        Ok(Walk {
-            key,
-            keys: match key {
-                Some(Key::Alert) => Key::of_alert,
-                Some(Key::PacketInfo) => Key::of_packet_info,
-                Some(Key::Stats) => Key::of_stats,
-                Some(Key::Detect) => Key::of_detect,
-                Some(Key::Engines) => Key::of_engine,
-                _ => no_key,
-            },
-            depth: self.depth + 1,
-            fields: self.fields,
-        })
-    }
-
-    fn set<E>(self, value: Value<'a>) -> Result<(), E> {
-        if let Some(key) = self.key {
-            self.fields.values[key as usize] = value;
-        }
-        Ok(())
-    }
-
-    fn is_other_record(&self) -> bool {
-        match &self.fields.values[Key::EventType as usize] {
-            Value::Text(kind) => !matches!(kind.as_ref(), "alert" | "stats"),
-            _ => false,
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
-        self.set(Value::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        match self.key {
-            Some(_) => self.set(Value::Text(Cow::Owned(text.to_owned()))),
-            None => Ok(()),
-        }
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.set(Value::Number(number))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.set(Value::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.set(Value::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.set(Value::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.set(Value::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        // The engines are the one list whose objects have something that is wanted.
-        let key = self.key.filter(|key| *key == Key::Engines);
-        while list.next_element_seed(self.inside(key)?)?.is_some() {}
-        self.set(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
-        while let Some(name) = object.next_key_seed(Name(self.keys))? {
-            match name {
-                Named::Wanted(key) => object.next_value_seed(self.inside(Some(key))?)?,
-                Named::Text => drop(object.next_value::<IgnoredAny>()?),
-                Named::Unwanted => object.next_value_seed(self.inside(None)?)?,
-            }
-            if self.depth == 0 && self.is_other_record() {
-                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            }
-        }
-        self.set(Value::Object)
-    }
-}
-
-/// What a key's name means where it stands.
-enum Named {
-    Wanted(Key),
-    /// Long, full of escapes, and the same as `payload`: not worth unescaping.
-    Text,
-    Unwanted,
-}
-
-struct Name(fn(&str) -> Option<Key>);
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Named;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Named, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = Named;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Named, E> {
-        Ok(match (self.0)(name) {
-            Some(key) => Named::Wanted(key),
-            None if name == "payload_printable" => Named::Text,
-            None => Named::Unwanted,
-        })
     }
 }
