@@ -44,7 +44,11 @@ impl Client {
             Frame::Hello(hello) => Some(hello.clone()),
             _ => None,
         });
-        self.sends_frame(&Frame::Welcome(Welcome { stored, sid: 1 }));
+        self.sends_frame(&Frame::Welcome(Welcome {
+            stored,
+            sid: 1,
+            packs: false,
+        }));
         hello
     }
 
@@ -78,6 +82,7 @@ impl Client {
         Client::frame_bytes(&Frame::Hello(Hello {
             stream: STREAM,
             forgotten: 0,
+            packs: false,
             sensor: SensorName {
                 name: name.to_owned(),
                 interface: String::new(),
