@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::frame::{self, PACKED_HEADER_BYTES, Packed};
+use super::frame::{self, Packed};
 use super::{DecodeError, error};
 use std::io;
 use zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_flush;
@@ -152,7 +152,7 @@ impl Unpacker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{Frame, HEADER_BYTES, PACKED_ITEMS_BYTES_MAX};
+    use crate::wire::frame::{Frame, HEADER_BYTES, PACKED_HEADER_BYTES, PACKED_ITEMS_BYTES_MAX};
 
     /// The frames of one connection that carry these.
     fn packed(items: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -27,6 +27,8 @@ pub(crate) struct SensorPlan {
     pub(crate) form: Form,
     pub(crate) bursts: Vec<Burst>,
     pub(crate) spool: Spool,
+    /// sockserv has `--compress`.
+    pub(crate) compress: bool,
     /// HighWater, where it is so low that alerts are dropped.
     pub(crate) high_water: Option<u64>,
 }
@@ -101,6 +103,7 @@ impl SensorPlan {
             bursts: (0..dice.within(bursts)).map(|_| burst(dice)).collect(),
             spool: dice.one_of(&[Spool::No, Spool::No, Spool::Group, Spool::Off]),
             high_water: dice.one_in(6).then(|| dice.within(20..=200)),
+            compress: dice.one_in(2),
         }
     }
 }
