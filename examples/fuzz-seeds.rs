@@ -87,7 +87,7 @@ impl Seeds<'_> {
     /// The item twice as a sensor sends it with `--compress`: in frames, and what is in them.
     fn write_packed(&mut self, item: &[u8]) {
         let mut packer = Packer::new().expect("memory");
-        let (mut stream, mut packed) = (vec![9], vec![2]);
+        let (mut stream, mut packed) = (vec![9], vec![255]);
         for number in 1..=2 {
             let start = stream.len();
             let put = packer.put(&mut stream, number, 1, item);

@@ -27,7 +27,7 @@ pub fn wire(bytes: &[u8]) {
     match input.byte() {
         0 => check_item(input.0),
         1 => check_item(&with_its_length(input.0)),
-        2 => check_inflated(input.0),
+        255 => check_inflated(input.0),
         cut => check_stream(input.0, usize::from(cut)),
     }
 }
