@@ -14,6 +14,9 @@ use std::ops::RangeInclusive;
 /// Alerts on their way while something happens to their connection.
 const MANY: u32 = 20_000;
 
+/// Makes a frame bad.
+type Edit = fn(&mut Vec<u8>);
+
 /// A PACKED frame with these alerts; their numbers are the serial ones.
 fn packed(packer: &mut Packer, serials: RangeInclusive<u32>) -> Vec<u8> {
     let first = u64::from(*serials.start());
@@ -105,7 +108,7 @@ fn a_sensor_that_did_not_offer_it_and_compresses_is_refused() {
 
 #[test]
 fn what_is_no_good_ends_its_connection_and_names_the_sensor_and_all_of_it_may_come_again() {
-    let edits: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let edits: [(&str, Edit); 5] = [
         ("check is wrong", |frame| frame[HEADER_BYTES + 16] ^= 1),
         ("packed items of", |frame| cut(frame, 1)),
         ("packed items of more than their 1 bytes", |frame| {

@@ -65,6 +65,10 @@ impl Plan {
         };
         let faults: Vec<Occurrence> = chosen.into_iter().map(occur).collect();
         fit_spools(&mut sensors, &faults);
+        // Last, so that all else of a seed stays what it was before there was this option.
+        sensors
+            .iter_mut()
+            .for_each(|sensor| sensor.compress = dice.one_in(2));
         Plan {
             seed,
             database,
@@ -103,7 +107,7 @@ impl SensorPlan {
             bursts: (0..dice.within(bursts)).map(|_| burst(dice)).collect(),
             spool: dice.one_of(&[Spool::No, Spool::No, Spool::Group, Spool::Off]),
             high_water: dice.one_in(6).then(|| dice.within(20..=200)),
-            compress: dice.one_in(2),
+            compress: false,
         }
     }
 }
