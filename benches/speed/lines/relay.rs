@@ -121,8 +121,9 @@ fn bytes_of(
     let served =
         thread::spawn(move || sink::serve(&listener, count).map_err(|error| error.to_string()));
     let site = Site::new()?;
-    let high = (count + 2).to_string();
-    let sockserv = site.sockserv("sensor", address, &[&["-H", &high], options].concat())?;
+    let (high, low) = ((count + 2).to_string(), (count + 1).to_string());
+    let marks = ["-H", &high, "-L", &low];
+    let sockserv = site.sockserv("sensor", address, &[&marks, options].concat())?;
     send(&sockserv.socket)?;
     let arrived = served.join().map_err(|_| "the sink panicked")??;
     Ok(Pairs {
