@@ -6,8 +6,9 @@ mod fixtures;
 
 use flop::alert::Alert;
 use flop::ids::{Decoded, LinkType, Scratch, decode};
-use flop::wire::frame::{self, Frame};
+use flop::wire::frame::{self, Frame, HEADER_BYTES, PACKED_HEADER_BYTES};
 use flop::wire::item;
+use flop::wire::packed::Packer;
 use std::fs;
 use std::path::Path;
 
@@ -83,6 +84,20 @@ impl Seeds<'_> {
         self.written += 1;
     }
 
+    /// The item twice as a sensor sends it with `--compress`: in frames, and what is in them.
+    fn write_packed(&mut self, item: &[u8]) {
+        let mut packer = Packer::new().expect("memory");
+        let (mut stream, mut packed) = (vec![9], vec![255]);
+        for number in 1..=2 {
+            let start = stream.len();
+            let put = packer.put(&mut stream, number, 1, item);
+            put.expect("memory");
+            packed.extend_from_slice(&stream[start + HEADER_BYTES + PACKED_HEADER_BYTES..]);
+        }
+        self.write("wire", &stream);
+        self.write("wire", &packed);
+    }
+
     /// An alert as an item, and in a frame; its packet in an EVE record.
     fn write_alert(&mut self, alert: &Alert<'_>) {
         let mut bytes = vec![0];
@@ -98,6 +113,7 @@ impl Seeds<'_> {
             },
         );
         self.write("wire", &stream);
+        self.write_packed(&bytes[1..]);
         if let Some(packet) = &alert.packet {
             let link = EVE_LINKS.iter().position(|link| *link == packet.link);
             let link = link.map_or(8, |at| at as u8);

@@ -5,6 +5,7 @@
 use crate::wake::Waker;
 use crate::wire::DecodeError;
 use crate::wire::frame::{self, Frame};
+use crate::wire::packed::Packer;
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -175,6 +176,22 @@ impl Connection {
         let front = frame::items_front(first, count, items.len());
         self.output.extend_from_slice(&front);
         self.output.extend_from_slice(items);
+    }
+
+    /// Queues a PACKED frame.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory to compress; the connection has to end.
+    pub fn queue_packed(
+        &mut self,
+        packer: &mut Packer,
+        first: u64,
+        count: u32,
+        items: &[u8],
+    ) -> Result<(), Lost> {
+        let packed = packer.put(&mut self.output, first, count, items);
+        packed.map_err(Lost::Io)
     }
 
     /// Whether more may be queued, so that memory stays bounded.

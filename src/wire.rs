@@ -10,7 +10,7 @@
 //! sensor                                     worker
 //! HELLO  name, stream, forgotten  ------>
 //!                                 <------    WELCOME  last durable sequence number   (or REFUSE, and the end)
-//! ITEMS  first number, items      ------>
+//! ITEMS  first number, items      ------>             or PACKED, where both say so: the same, compressed
 //!                                 <------    ACK      last durable sequence number
 //! HEARTBEAT                       ------>             both, every `HEARTBEAT_SECS`, from HELLO on
 //!                                 <------    STATE
@@ -21,6 +21,7 @@
 
 pub mod frame;
 pub mod item;
+pub mod packed;
 pub mod sequence;
 
 pub use item::{Gap, Item, Loss};

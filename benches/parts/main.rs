@@ -15,7 +15,9 @@ use flop::alert::Alert;
 use flop::buffer::{self, Taken, Water};
 use flop::ids::{Decoded, LinkType, Scratch};
 use flop::wake::Waker;
+use flop::wire::frame::{self, Frame};
 use flop::wire::item;
+use flop::wire::packed::{Packer, Unpacker};
 use load::{Encoded, Load, Mix};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -98,6 +100,36 @@ fn decode_items(bencher: Bencher<'_, '_>) {
         });
 }
 
+/// Chunks -> PACKED frames, as the sender does with `--compress`.
+#[divan::bench(args = [Mix::Usual, Mix::Http, Mix::Eve])]
+fn pack(bencher: Bencher<'_, '_>, mix: Mix) {
+    let chunks = chunks(mix);
+    let (mut packer, mut out) = (packer(), Vec::new());
+    bencher.counter(ItemsCount::new(ALERTS)).bench_local(|| {
+        out.clear();
+        pack_all(&mut packer, &chunks, &mut out);
+    });
+}
+
+/// The same back, as a worker does.
+#[divan::bench(args = [Mix::Usual, Mix::Http, Mix::Eve])]
+fn unpack(bencher: Bencher<'_, '_>, mix: Mix) {
+    let mut frames = Vec::new();
+    pack_all(&mut packer(), &chunks(mix), &mut frames);
+    bencher
+        .counter(ItemsCount::new(ALERTS))
+        // A connection each: its bytes cannot come twice.
+        .with_inputs(|| Unpacker::new().expect("memory"))
+        .bench_local_values(|mut unpacker| {
+            let mut rest = frames.as_slice();
+            while let Ok(Some((Frame::Packed(packed), length))) = frame::first(rest) {
+                black_box(unpacker.unpack(&packed)).expect("items of ours");
+                rest = &rest[length..];
+            }
+            assert!(rest.is_empty());
+        });
+}
+
 /// A batch of alerts -> rows -> the bytes of COPY.
 #[cfg(feature = "null-store")]
 #[divan::bench]
@@ -123,6 +155,31 @@ fn render(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(ALERTS)).bench_local(|| {
         black_box(render(&settings, &stream, &batch, &mut out)).expect("rows of ours")
     });
+}
+
+fn packer() -> Packer {
+    Packer::new().expect("memory")
+}
+
+/// A mix as it lies in the sender's buffer.
+fn chunks(mix: Mix) -> Vec<Vec<u8>> {
+    let encoded = load::encoded(mix, SEED, ALERTS).expect("alerts of the load generator");
+    let mut chunks = vec![Vec::new()];
+    for item in items(&encoded) {
+        let last = chunks.last_mut().expect("there is one");
+        match last.len() + item.len() <= buffer::CHUNK_BYTES {
+            true => last.extend_from_slice(item),
+            false => chunks.push(item.to_vec()),
+        }
+    }
+    chunks
+}
+
+fn pack_all(packer: &mut Packer, chunks: &[Vec<u8>], out: &mut Vec<u8>) {
+    for chunk in chunks {
+        let packed = packer.put(out, 1, 1, chunk);
+        packed.expect("memory");
+    }
 }
 
 fn encoded() -> Encoded {

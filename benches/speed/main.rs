@@ -14,6 +14,8 @@
 )]
 mod cluster;
 mod copy_1000;
+#[path = "../../tests/fixtures/mod.rs"]
+mod fixtures;
 mod lines;
 mod load;
 mod machine;

@@ -29,6 +29,15 @@ pub(crate) fn send(to: &Path, mix: Mix, seed: u64, count: usize) -> Result<Sent>
     }
 }
 
+/// Sends these datagrams, each as soon as the socket takes it.
+pub(crate) fn send_these(to: &Path, datagrams: &[Vec<u8>]) -> Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    for datagram in datagrams {
+        socket.send_to(datagram, to)?;
+    }
+    Ok(())
+}
+
 fn send_new(socket: &UnixDatagram, mut load: Load, count: usize) -> Result<Sent> {
     let mut datagram = Vec::new();
     let mut each = Vec::with_capacity(count);

@@ -30,6 +30,7 @@ impl Sensor {
         sensor.send(&Frame::Hello(Hello {
             stream: new_stream()?,
             forgotten: 0,
+            packs: false,
             sensor: SensorName {
                 name: format!("sensor{number}"),
                 interface: String::new(),

@@ -2,7 +2,9 @@
 
 use crate::Result;
 use crate::sensor::read_frame;
-use flop::wire::frame::{self, Ack, Frame, HEADER_BYTES, ITEMS_HEADER_BYTES, Welcome};
+use flop::wire::frame::{
+    self, Ack, Frame, HEADER_BYTES, ITEMS_HEADER_BYTES, PACKED_HEADER_BYTES, Packed, Welcome,
+};
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -14,6 +16,13 @@ pub(crate) struct Arrived {
     pub(crate) bytes: usize,
 }
 
+impl Arrived {
+    fn add(&mut self, alerts: u32, body_bytes: usize) {
+        self.alerts += alerts as usize;
+        self.bytes += HEADER_BYTES + body_bytes;
+    }
+}
+
 /// Serves one sensor until `alerts` alerts have come.
 pub(crate) fn serve(listener: &TcpListener, alerts: usize) -> Result<Arrived> {
     let (stream, _) = listener.accept()?;
@@ -21,26 +30,42 @@ pub(crate) fn serve(listener: &TcpListener, alerts: usize) -> Result<Arrived> {
     let (mut arrived, mut body) = (Arrived::default(), Vec::new());
     while arrived.alerts < alerts {
         let answer = match read_frame(&mut reader, &mut body)? {
-            Frame::Hello(_) => Frame::Welcome(Welcome { stored: 0, sid: 1 }),
+            Frame::Hello(hello) => Frame::Welcome(Welcome {
+                stored: 0,
+                sid: 1,
+                packs: hello.packs,
+            }),
             Frame::Items {
                 first,
                 count,
                 bytes,
             } => {
-                let stored = first + u64::from(count) - 1;
-                arrived.alerts += count as usize;
-                arrived.bytes += HEADER_BYTES + ITEMS_HEADER_BYTES + bytes.len();
-                Frame::Ack(Ack {
-                    stored,
-                    first_cid: 1,
-                    last_cid: i64::try_from(stored)?,
-                })
+                arrived.add(count, ITEMS_HEADER_BYTES + bytes.len());
+                acknowledgement(first, count)?
+            }
+            Frame::Packed(Packed {
+                first,
+                count,
+                bytes,
+                ..
+            }) => {
+                arrived.add(count, PACKED_HEADER_BYTES + bytes.len());
+                acknowledgement(first, count)?
             }
             _ => continue,
         };
         send(&stream, &answer)?;
     }
     Ok(arrived)
+}
+
+fn acknowledgement(first: u64, count: u32) -> Result<Frame<'static>> {
+    let stored = first + u64::from(count) - 1;
+    Ok(Frame::Ack(Ack {
+        stored,
+        first_cid: 1,
+        last_cid: i64::try_from(stored)?,
+    }))
 }
 
 fn send(mut stream: &TcpStream, frame: &Frame<'_>) -> Result<()> {

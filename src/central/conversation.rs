@@ -11,6 +11,7 @@ use super::dropper::Pending;
 use crate::buffer::{Chunk, Intake};
 use crate::store::OpenStream;
 use crate::wire::frame::{Ack, Frame, Heartbeat, Hello, Welcome};
+use crate::wire::packed::Unpacker;
 use crate::wire::sequence::Expected;
 use crate::wire::{DecodeError, item};
 
@@ -19,6 +20,8 @@ pub(super) struct Conversation {
     stage: Stage,
     /// The last number that is durable.
     stored: u64,
+    /// `None`: nothing may come packed.
+    unpacker: Option<Unpacker>,
 }
 
 enum Stage {
@@ -60,6 +63,7 @@ impl Conversation {
         Conversation {
             stage: Stage::Handshake(intake),
             stored: 0,
+            unpacker: None,
         }
     }
 
@@ -94,6 +98,7 @@ impl Conversation {
             (_, Stage::Ended) => Ok(Heard::Nothing),
             (Frame::Hello(hello), Stage::Handshake(_)) => {
                 self.begin();
+                self.unpacker = hello.packs.then(Unpacker::new).flatten();
                 Ok(Heard::Hello(hello))
             }
             (
@@ -104,6 +109,11 @@ impl Conversation {
                 },
                 Stage::Streaming(expected, intake),
             ) => take_items(expected, intake, first, count, bytes).map(Heard::Items),
+            (Frame::Packed(packed), Stage::Streaming(expected, intake)) => {
+                let unpacker = self.unpacker.as_mut();
+                let items = unpacker.ok_or_else(not_agreed)?.unpack(&packed)?;
+                take_items(expected, intake, packed.first, packed.count, items).map(Heard::Items)
+            }
             (Frame::Heartbeat(heartbeat), Stage::Opening(_) | Stage::Streaming(..)) => {
                 Ok(Heard::Heartbeat(heartbeat))
             }
@@ -128,6 +138,7 @@ impl Conversation {
         Welcome {
             stored: stream.last_seq,
             sid: stream.sid,
+            packs: self.unpacker.is_some(),
         }
     }
 
@@ -153,6 +164,10 @@ impl Conversation {
     pub(super) fn end(&mut self) {
         self.stage = Stage::Ended;
     }
+}
+
+fn not_agreed() -> DecodeError {
+    DecodeError("packed items, which were not agreed on".to_owned())
 }
 
 /// Puts the items that are new into the buffer. Their framing is checked here, their content by the writer: one bad

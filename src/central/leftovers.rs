@@ -155,6 +155,7 @@ impl Leftovers {
             sensor: leftover.sensor,
             stream: leftover.stream,
             forgotten: 0,
+            packs: false,
             program: String::new(),
         };
         let tells = self.settings.drop_socket.is_some();

@@ -12,7 +12,7 @@ use crate::simulation::database::{Call, Client, Fate, Shared};
 use crate::simulation::{Breach, waker};
 use crate::store::{self, Url};
 use crate::wire::StreamId;
-use crate::wire::frame::{self, Ack, Frame, Hello};
+use crate::wire::frame::{self, Ack, Frame, Hello, Packed};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +148,9 @@ impl Worker {
     }
 
     fn take(&mut self, frame: Frame<'_>) -> Result<(), crate::wire::DecodeError> {
-        if let Frame::Items { first, count, .. } = &frame {
+        if let Frame::Items { first, count, .. } | Frame::Packed(Packed { first, count, .. }) =
+            &frame
+        {
             self.came = self.came.max(first + u64::from(*count) - 1);
         }
         match self.conversation.hear(frame)? {

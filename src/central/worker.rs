@@ -363,18 +363,27 @@ impl Worker {
                 return Ok(());
             };
             self.heard = Instant::now();
-            if let Frame::Items {
-                first,
-                count,
-                bytes,
-            } = &frame
-            {
-                crate::debug!(
+            match &frame {
+                Frame::Items {
+                    first,
+                    count,
+                    bytes,
+                } => crate::debug!(
                     Recv,
                     3,
                     "{count} items from number {first} on, {} bytes",
                     bytes.len()
-                );
+                ),
+                Frame::Packed(packed) => crate::debug!(
+                    Recv,
+                    3,
+                    "{} items from number {} on, {} bytes, compressed to {}",
+                    packed.count,
+                    packed.first,
+                    packed.unpacked,
+                    packed.bytes.len()
+                ),
+                _ => {}
             }
             match self.conversation.hear(frame).map_err(Lost::Protocol)? {
                 Heard::Hello(hello) => self.begin(&hello),

@@ -8,8 +8,9 @@ use crate::buffer::{self, Outlet, Taken, Water};
 use crate::central::{batch, conversation};
 use crate::net::{self, Connection, Lost};
 use crate::wake::Waker;
-use crate::wire::frame::{self, Frame, HEADER_BYTES, Hello};
+use crate::wire::frame::{self, Frame, HEADER_BYTES, Hello, PACKED_ITEMS_BYTES_MAX, Packed};
 use crate::wire::item::{self, check_sent};
+use crate::wire::packed::{Packer, Unpacker};
 use crate::wire::sequence::Expected;
 use crate::wire::{DecodeError, Item};
 use std::io::{Read, Write};
@@ -20,12 +21,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PIECES_MAX: usize = 16;
 
-/// An item, or a stream of frames that is cut into pieces: which of both, how it is cut, then the bytes.
+/// An item, what is packed, or a stream of frames that is cut into pieces: which of these, how it is cut, then the bytes.
 pub fn wire(bytes: &[u8]) {
     let mut input = Input(bytes);
     match input.byte() {
         0 => check_item(input.0),
         1 => check_item(&with_its_length(input.0)),
+        255 => check_inflated(input.0),
         cut => check_stream(input.0, usize::from(cut)),
     }
 }
@@ -54,6 +56,23 @@ fn check_understood(item: &Item<'_>) {
     }
     assert_eq!(item::length(&again), Ok(Some(again.len())));
     assert_eq!(item::decode(&again).as_ref(), Ok(item));
+}
+
+/// No fuzzer guesses a check. Cut in two, for the second frame goes on where the first one stood.
+fn check_inflated(bytes: &[u8]) {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    for claim in [0, bytes.len(), PACKED_ITEMS_BYTES_MAX] {
+        let mut unpacker = Unpacker::new().expect("memory");
+        for bytes in [first, second] {
+            match unpacker.inflate(bytes, claim) {
+                Ok(items) => assert_eq!(items.len(), claim),
+                Err(error) => {
+                    check_sentence(&error.0);
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// A connection gives the same frames, and ends the same, however the bytes are cut.
@@ -106,13 +125,47 @@ fn check_frame(frame: &Frame<'_>) {
         })),
         frame => check_survives(frame),
     }
-    if let Frame::Items {
-        first,
-        count,
-        bytes,
-    } = frame
-    {
-        check_items(*first, *count, bytes);
+    match frame {
+        Frame::Items {
+            first,
+            count,
+            bytes,
+        } => {
+            check_items(*first, *count, bytes);
+            check_packing(*first, *count, bytes);
+        }
+        Frame::Packed(packed) => check_packed(packed),
+        _ => {}
+    }
+}
+
+fn check_packed(packed: &Packed<'_>) {
+    let mut unpacker = Unpacker::new().expect("memory");
+    match unpacker.unpack(packed) {
+        Ok(items) => {
+            assert_eq!(items.len(), packed.unpacked);
+            check_items(packed.first, packed.count, items);
+        }
+        Err(error) => check_sentence(&error.0),
+    }
+}
+
+/// Items survive being packed, whatever they are; and again, when the same has gone before.
+fn check_packing(first: u64, count: u32, items: &[u8]) {
+    let mut packer = Packer::new().expect("memory");
+    let mut unpacker = Unpacker::new().expect("memory");
+    for _ in 0..2 {
+        let mut bytes = Vec::new();
+        let put = packer.put(&mut bytes, first, count, items);
+        put.expect("memory");
+        match frame::first(&bytes) {
+            Ok(Some((Frame::Packed(packed), length))) => {
+                assert_eq!(length, bytes.len());
+                assert_eq!((packed.first, packed.count), (first, count));
+                assert_eq!(unpacker.unpack(&packed).as_deref(), Ok(items));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -338,3 +338,23 @@ fn a_spool_is_wherever_it_is_wished_else_where_systemd_has_a_place_for_it() {
     assert_eq!(dir(&["--spool", "/c"], Some("/a")).as_deref(), Some("/c"));
     assert_eq!(dir(&["--spool", "off"], Some("/a")), None);
 }
+
+#[test]
+fn compression_is_off_unless_the_line_or_the_file_wants_it() {
+    for (args, file, wanted) in [
+        (vec![], "", false),
+        (vec!["--compress"], "", true),
+        (vec![], "Compress: on", true),
+        (vec![], "Compress = no", false),
+        (vec!["--compress"], "Compress: off", true),
+    ] {
+        let config = sockserv_with(&args, file).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.compress, wanted, "{args:?} {file}");
+        let dumped = if wanted {
+            "Compress: yes"
+        } else {
+            "Compress: no"
+        };
+        assert!(config.dump.contains(dumped), "{}", config.dump);
+    }
+}

@@ -20,6 +20,7 @@ use crate::process::Cause;
 use crate::wake::Waker;
 use crate::wire::StreamId;
 use crate::wire::frame::{Ack, Frame, HEARTBEAT_SECS, Heartbeat, Hello, SILENCE_SECS_MAX, Welcome};
+use crate::wire::packed::Packer;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering::Relaxed;
@@ -68,6 +69,8 @@ impl Deadline {
 pub(super) struct Sender {
     server: Server,
     sensor: SensorName,
+    /// Offers to compress what it sends.
+    compress: bool,
     waker: Waker,
     deadline: Deadline,
     tuning: Tuning,
@@ -117,6 +120,7 @@ impl Sender {
         Sender {
             server: config.server.clone(),
             sensor: config.sensor.clone(),
+            compress: config.compress,
             waker,
             deadline,
             tuning,
@@ -309,6 +313,7 @@ impl Sender {
         connection.queue(&Frame::Hello(Hello {
             stream: self.outgoing.stream(),
             forgotten: self.outgoing.acknowledged(),
+            packs: self.compress,
             sensor: self.sensor.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
         }));
@@ -359,7 +364,13 @@ impl Sender {
                             first,
                             chunk.bytes().len()
                         );
-                        connection.queue_items(first, chunk.len(), chunk.bytes());
+                        let (count, items) = (chunk.len(), chunk.bytes());
+                        match &mut line.packer {
+                            Some(packer) => {
+                                connection.queue_packed(packer, first, count, items)?;
+                            }
+                            None => connection.queue_items(first, count, items),
+                        }
                         #[cfg(feature = "broken-promises")]
                         if broken::breaks(broken::FORGET_BEFORE_ACKNOWLEDGEMENT) {
                             let last = first + u64::from(chunk.len()) - 1;
@@ -415,6 +426,9 @@ impl Sender {
                         return Ok(Some(Ended::NewStream(reason)));
                     }
                     line.welcome = Some(welcome);
+                    if self.compress && welcome.packs {
+                        line.packer = Some(Packer::new().map_err(Lost::Io)?);
+                    }
                     self.retry = RETRY_FIRST;
                     self.tries = 0;
                     self.was_welcome = true;
@@ -466,10 +480,15 @@ impl Sender {
             0 => String::new(),
             sid => format!(", as sid {sid}"),
         };
+        let how = match (self.compress, welcome.packs) {
+            (false, _) => "",
+            (true, true) => ", compressed",
+            (true, false) => ", not compressed (it is too old for that)",
+        };
         match self.lost.take() {
-            None => crate::notice!("connected to servsock at {}{sid}", self.server),
+            None => crate::notice!("connected to servsock at {}{sid}{how}", self.server),
             Some((since, ..)) => crate::notice!(
-                "connected to servsock at {}{sid}, after {} s without; {} alerts were dropped since start",
+                "connected to servsock at {}{sid}{how}, after {} s without; {} alerts were dropped since start",
                 self.server,
                 since.elapsed().as_secs(),
                 self.status.counts().dropped
@@ -516,6 +535,8 @@ impl Sender {
 /// What is known of one connection.
 struct Line {
     welcome: Option<Welcome>,
+    /// `None`: items go out as they are.
+    packer: Option<Packer>,
     silent_since: Instant,
     heartbeat_due: Instant,
     /// Nothing new is sent, for another servsock is wanted: this connection ends until then.
@@ -527,6 +548,7 @@ impl Line {
         let now = Instant::now();
         Line {
             welcome: None,
+            packer: None,
             silent_since: now,
             heartbeat_due: now + Duration::from_secs(HEARTBEAT_SECS),
             leaves_by: None,

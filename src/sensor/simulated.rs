@@ -16,6 +16,7 @@ use crate::process::Carrier;
 use crate::simulation::{Breach, waker};
 use crate::wire::StreamId;
 use crate::wire::frame::{self, Frame, Heartbeat, Hello};
+use crate::wire::packed::Packer;
 use clap::CommandFactory;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -29,6 +30,8 @@ pub(crate) struct Sensor {
     over_disk: Option<OverDisk>,
     /// WELCOME came on this connection.
     is_welcome: bool,
+    /// For this connection; `None`: items go out as they are.
+    packer: Option<Packer>,
     habits: Habits,
 }
 
@@ -39,6 +42,8 @@ pub(crate) struct Habits {
     pub(crate) water: Water,
     /// Where alerts wait on disk; `None`: they wait in memory.
     pub(crate) spool: Option<SpoolConfig>,
+    /// It offers to pack its items.
+    pub(crate) packs: bool,
     /// The promise that it breaks.
     pub(crate) breach: Option<Breach>,
 }
@@ -90,6 +95,7 @@ impl Sensor {
             status,
             over_disk,
             is_welcome: false,
+            packer: None,
             habits: habits.clone(),
         }
     }
@@ -173,10 +179,12 @@ impl Sensor {
     /// The first bytes on a new connection.
     pub(crate) fn connect(&mut self) -> Vec<u8> {
         self.is_welcome = false;
+        self.packer = None;
         self.outgoing.start_again();
         let hello = Frame::Hello(Hello {
             stream: self.outgoing.stream(),
             forgotten: self.outgoing.acknowledged(),
+            packs: self.habits.packs,
             sensor: SensorName {
                 name: "north".to_owned(),
                 interface: String::new(),
@@ -197,8 +205,7 @@ impl Sensor {
         let piece = self.outgoing.next_piece()?;
         let (first, count) = (piece.first, piece.chunk.len());
         let items = piece.chunk.items().map(<[u8]>::to_vec).collect();
-        let front = frame::items_front(first, count, piece.chunk.bytes().len());
-        let bytes = [&front, piece.chunk.bytes()].concat();
+        let bytes = framed(self.packer.as_mut(), first, count, piece.chunk.bytes());
         if self.habits.breach == Some(Breach::ForgottenEarly) {
             let _ = self.outgoing.acknowledge(first + u64::from(count) - 1);
         }
@@ -226,6 +233,9 @@ impl Sensor {
                 let welcomed = self.beside_disk(|outgoing| outgoing.welcome(stored));
                 welcomed.map_err(|_| Ended::NewStream)?;
                 self.is_welcome = true;
+                self.packer = welcome
+                    .packs
+                    .then(|| Packer::new().expect("memory is left"));
                 Ok(())
             }
             Frame::Ack(ack) if self.is_welcome => {
@@ -272,6 +282,17 @@ impl Sensor {
         let counts = self.status.counts();
         counts.buffered + counts.spooled
     }
+}
+
+/// The frame of these items.
+fn framed(packer: Option<&mut Packer>, first: u64, count: u32, items: &[u8]) -> Vec<u8> {
+    let Some(packer) = packer else {
+        return [&frame::items_front(first, count, items.len()), items].concat();
+    };
+    let mut bytes = Vec::new();
+    let packed = packer.put(&mut bytes, first, count, items);
+    packed.expect("memory is left");
+    bytes
 }
 
 /// Carries nothing, but names a stream.

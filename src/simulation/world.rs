@@ -69,6 +69,7 @@ impl World {
         let habits = Habits {
             water: climate.water,
             spool: folder.as_ref().map(|folder| spool(folder, &mut random)),
+            packs: seed % 2 == 1,
             breach,
         };
         World {
@@ -440,6 +441,7 @@ impl World {
 
     fn replace_sensor(&mut self, work: impl FnOnce(Sensor) -> Sensor) {
         let nobody = Habits {
+            packs: false,
             water: self.climate.water,
             spool: None,
             breach: None,

@@ -6,7 +6,7 @@
 //! |-------:|-----:|------------|------------------------------------------------------------------|
 //! |      0 |    4 | body bytes | bytes that follow, at most the kind's limit; checked first        |
 //! |      4 |    1 | version    | `VERSION`; any other is refused, with both versions in the reason |
-//! |      5 |    1 | kind       | 1 HELLO, 2 WELCOME, 3 REFUSE, 4 ITEMS, 5 ACK, 6 HEARTBEAT, 7 STATE, 8 BYE |
+//! |      5 |    1 | kind       | 1 HELLO, 2 WELCOME, 3 REFUSE, 4 ITEMS, 5 ACK, 6 HEARTBEAT, 7 STATE, 8 BYE, 9 PACKED |
 //! |      6 |    2 | reserved   | sent as 0, ignored when read                                      |
 //!
 //! # Bodies
@@ -16,13 +16,13 @@
 //! | HELLO     | sensor | 8  | magic     | `FLoPHELO`                                                     |
 //! |           |        | 16 | stream    | random id of the stream                                        |
 //! |           |        | 8  | forgotten | last sequence number that the sensor no longer has             |
-//! |           |        | 4  | features  | bits the sensor offers; none yet, unknown ones are ignored     |
+//! |           |        | 4  | features  | bits the sensor offers: 1 PACKED; unknown ones are ignored      |
 //! |           |        | 2+ | name      | u16 length (1 to 255), the sensor's name                       |
 //! |           |        | 2+ | interface | u16 length (0 to 255)                                          |
 //! |           |        | 2+ | program   | u16 length (0 to 255), version of sockserv, for the log        |
 //! | WELCOME   | worker | 8  | stored    | last sequence number of this stream that is durable            |
 //! |           |        | 8  | sid       | i64, the sensor's number in the database                       |
-//! |           |        | 4  | features  | bits both will use                                             |
+//! |           |        | 4  | features  | bits both will use; without bit 1 ITEMS is all that may come   |
 //! | REFUSE    | worker | 2+ | reason    | u16 length, text; the connection ends                          |
 //! | ITEMS     | sensor | 8  | first     | sequence number of the first item                              |
 //! |           |        | 4  | count     | number of items, at least 1                                    |
@@ -39,14 +39,20 @@
 //! |           |        | 8  | oldest    | i64, when the oldest of them came, the same clock; 0: none     |
 //! | STATE     | worker | 1  | database  | 0 reachable, 1 away; the worker's heartbeat                    |
 //! | BYE       | both   | 2+ | reason    | u16 length, text; nothing follows                              |
+//! | PACKED    | sensor | 8  | first     | as in ITEMS                                                    |
+//! |           |        | 4  | count     | as in ITEMS                                                    |
+//! |           |        | 4  | unpacked  | bytes of the items, at most `PACKED_ITEMS_BYTES_MAX`           |
+//! |           |        | 4  | check     | CRC-32C of first, count and the items                          |
+//! |           |        |    | packed    | the next bytes of the connection's zstd frame (`packed`)       |
 //!
-//! A body may be longer than this version knows: what follows the known fields is ignored, except in ITEMS.
+//! A body may be longer than this version knows: what follows the known fields is ignored, except in ITEMS and PACKED.
 
 #![forbid(unsafe_code)]
 
 use super::item::{ITEM_BYTES_MAX, REASON_BYTES_MAX};
 use super::{DecodeError, Fields, StreamId, error, put_text};
 use crate::alert::SensorName;
+use std::io;
 
 /// The protocol's version.
 pub const VERSION: u8 = 1;
@@ -67,7 +73,16 @@ pub const SEQUENCE_MAX: u64 = 1 << 62;
 /// Bytes of an ITEMS body before its first item.
 pub const ITEMS_HEADER_BYTES: usize = 12;
 
+/// Bytes of a PACKED body before what is packed.
+pub const PACKED_HEADER_BYTES: usize = 20;
+/// Items of a PACKED frame, unpacked: as many bytes as in ITEMS.
+pub const PACKED_ITEMS_BYTES_MAX: usize = ITEM_BYTES_MAX;
+
+/// What does not get shorter gets a little longer: by 3 bytes for each 128 KiB, and a frame's beginning.
+const PACKED_BODY_BYTES_MAX: usize = PACKED_HEADER_BYTES + ITEM_BYTES_MAX + (ITEM_BYTES_MAX >> 8);
 const SMALL_BODY_BYTES_MAX: usize = 4096;
+/// In HELLO's and WELCOME's features.
+const FEATURE_PACKED: u32 = 1;
 const MAGIC: &[u8; 8] = b"FLoPHELO";
 
 /// Kinds of frames.
@@ -90,6 +105,8 @@ pub enum Kind {
     State = 7,
     /// An orderly end.
     Bye = 8,
+    /// Alerts and losses, compressed.
+    Packed = 9,
 }
 
 /// A frame's header, checked.
@@ -108,6 +125,8 @@ pub struct Hello {
     pub stream: StreamId,
     /// The last sequence number that the sensor no longer has; 0 at the beginning.
     pub forgotten: u64,
+    /// It offers to pack its items.
+    pub packs: bool,
     /// Who it is.
     pub sensor: SensorName,
     /// The sender's version, for the log.
@@ -121,6 +140,8 @@ pub struct Welcome {
     pub stored: u64,
     /// The sensor's number in the database.
     pub sid: i64,
+    /// The sensor may pack its items.
+    pub packs: bool,
 }
 
 /// ACK.
@@ -153,6 +174,21 @@ pub struct Heartbeat {
     pub oldest_us: i64,
 }
 
+/// PACKED, as it came: `packed::Unpacker` has the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed<'a> {
+    /// Sequence number of the first item.
+    pub first: u64,
+    /// How many there are.
+    pub count: u32,
+    /// Bytes of the items: at most `PACKED_ITEMS_BYTES_MAX`.
+    pub unpacked: usize,
+    /// What `packed_check` has to say.
+    pub check: u32,
+    /// The next bytes of the connection's zstd frame.
+    pub bytes: &'a [u8],
+}
+
 /// A received frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -182,6 +218,8 @@ pub enum Frame<'a> {
     },
     /// BYE, with its reason.
     Bye(&'a str),
+    /// PACKED.
+    Packed(Packed<'a>),
 }
 
 impl Header {
@@ -219,7 +257,7 @@ impl Header {
 }
 
 impl Kind {
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 9] = [
         Kind::Hello,
         Kind::Welcome,
         Kind::Refuse,
@@ -228,6 +266,7 @@ impl Kind {
         Kind::Heartbeat,
         Kind::State,
         Kind::Bye,
+        Kind::Packed,
     ];
 
     fn from_number(number: u8) -> Option<Kind> {
@@ -237,6 +276,7 @@ impl Kind {
     fn body_bytes_max(self) -> usize {
         match self {
             Kind::Items => ITEMS_BODY_BYTES_MAX,
+            Kind::Packed => PACKED_BODY_BYTES_MAX,
             _ => SMALL_BODY_BYTES_MAX,
         }
     }
@@ -254,6 +294,7 @@ impl Frame<'_> {
             Frame::Heartbeat(_) => Kind::Heartbeat,
             Frame::State { .. } => Kind::State,
             Frame::Bye(_) => Kind::Bye,
+            Frame::Packed(_) => Kind::Packed,
         }
     }
 }
@@ -276,13 +317,49 @@ pub fn items_front(
     front
 }
 
+/// Appends a PACKED frame of these items; `put_bytes` packs them.
+pub(super) fn put_packed(
+    out: &mut Vec<u8>,
+    first: u64,
+    count: u32,
+    items: &[u8],
+    put_bytes: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    let start = out.len();
+    put(
+        out,
+        &Frame::Packed(Packed {
+            first,
+            count,
+            unpacked: items.len(),
+            check: packed_check(first, count, items),
+            bytes: &[],
+        }),
+    );
+    put_bytes(out)?;
+    put_header(out, start, Kind::Packed);
+    Ok(())
+}
+
+/// The check of a PACKED frame.
+pub(super) fn packed_check(first: u64, count: u32, items: &[u8]) -> u32 {
+    let numbers = crc32c::crc32c(&first.to_le_bytes());
+    let numbers = crc32c::crc32c_append(numbers, &count.to_le_bytes());
+    crc32c::crc32c_append(numbers, items)
+}
+
 /// Appends a whole frame.
 pub fn put(out: &mut Vec<u8>, frame: &Frame<'_>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
     put_body(out, frame);
+    put_header(out, start, frame.kind());
+}
+
+/// Puts the header of the frame that begins at `start` and is the last one, now that its length is known.
+fn put_header(out: &mut [u8], start: usize, kind: Kind) {
     let header = Header {
-        kind: frame.kind(),
+        kind,
         body_bytes: out.len() - start - HEADER_BYTES,
     };
     out[start..start + HEADER_BYTES].copy_from_slice(&header.encode());
@@ -294,7 +371,7 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
             out.extend_from_slice(MAGIC);
             out.extend_from_slice(&hello.stream.0);
             out.extend_from_slice(&hello.forgotten.to_le_bytes());
-            out.extend_from_slice(&0u32.to_le_bytes());
+            put_features(out, hello.packs);
             put_text(out, hello.sensor.name.as_bytes());
             put_text(out, hello.sensor.interface.as_bytes());
             put_text(out, hello.program.as_bytes());
@@ -302,7 +379,7 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
         Frame::Welcome(welcome) => {
             out.extend_from_slice(&welcome.stored.to_le_bytes());
             out.extend_from_slice(&welcome.sid.to_le_bytes());
-            out.extend_from_slice(&0u32.to_le_bytes());
+            put_features(out, welcome.packs);
         }
         Frame::Refuse(reason) | Frame::Bye(reason) => put_reason(out, reason),
         Frame::Items {
@@ -329,7 +406,20 @@ fn put_body(out: &mut Vec<u8>, frame: &Frame<'_>) {
             out.extend_from_slice(&heartbeat.oldest_us.to_le_bytes());
         }
         Frame::State { database_away } => out.push(u8::from(*database_away)),
+        Frame::Packed(packed) => {
+            let unpacked = u32::try_from(packed.unpacked).expect("bounded far below 4 GiB");
+            out.extend_from_slice(&packed.first.to_le_bytes());
+            out.extend_from_slice(&packed.count.to_le_bytes());
+            out.extend_from_slice(&unpacked.to_le_bytes());
+            out.extend_from_slice(&packed.check.to_le_bytes());
+            out.extend_from_slice(packed.bytes);
+        }
     }
+}
+
+fn put_features(out: &mut Vec<u8>, packs: bool) {
+    let features = if packs { FEATURE_PACKED } else { 0 };
+    out.extend_from_slice(&features.to_le_bytes());
 }
 
 fn put_reason(out: &mut Vec<u8>, reason: &str) {
@@ -366,6 +456,7 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Frame<'_>, DecodeError> {
         Kind::Welcome => Frame::Welcome(Welcome {
             stored: fields.u64("the stored number")?,
             sid: fields.i64("the sid")?,
+            packs: decode_features(&mut fields)?,
         }),
         Kind::Refuse => Frame::Refuse(fields.text("the reason", REASON_BYTES_MAX)?),
         Kind::Items => decode_items(fields)?,
@@ -387,7 +478,13 @@ pub fn decode(kind: Kind, body: &[u8]) -> Result<Frame<'_>, DecodeError> {
             database_away: fields.u8("the database's state")? != 0,
         },
         Kind::Bye => Frame::Bye(fields.text("the reason", REASON_BYTES_MAX)?),
+        Kind::Packed => Frame::Packed(decode_packed(fields)?),
     })
+}
+
+/// Whether PACKED is among them.
+fn decode_features(fields: &mut Fields<'_>) -> Result<bool, DecodeError> {
+    Ok(fields.u32("the features")? & FEATURE_PACKED != 0)
 }
 
 fn decode_hello(mut fields: Fields<'_>) -> Result<Hello, DecodeError> {
@@ -401,7 +498,7 @@ fn decode_hello(mut fields: Fields<'_>) -> Result<Hello, DecodeError> {
             "{forgotten} as a sequence number, at most {SEQUENCE_MAX} allowed"
         ));
     }
-    let _features = fields.u32("the features")?;
+    let packs = decode_features(&mut fields)?;
     let name = fields.text("the sensor name", SENSOR_NAME_BYTES_MAX)?;
     let interface = fields.text("the interface", SENSOR_NAME_BYTES_MAX)?;
     let program = fields.text("the program's version", SENSOR_NAME_BYTES_MAX)?;
@@ -410,6 +507,7 @@ fn decode_hello(mut fields: Fields<'_>) -> Result<Hello, DecodeError> {
     Ok(Hello {
         stream,
         forgotten,
+        packs,
         sensor: SensorName {
             name: name.to_owned(),
             interface: interface.to_owned(),
@@ -440,12 +538,35 @@ pub fn check_sensor_name(what: &str, name: &str, least: usize) -> Result<(), Dec
     }
 }
 
-fn decode_items(mut fields: Fields<'_>) -> Result<Frame<'_>, DecodeError> {
+/// First number and count of items.
+fn decode_numbers(fields: &mut Fields<'_>) -> Result<(u64, u32), DecodeError> {
     let first = fields.u64("the first number")?;
     let count = fields.u32("the number of items")?;
     if !(1..=SEQUENCE_MAX).contains(&first) || count == 0 {
         return error(format!("{count} items from number {first} on"));
     }
+    Ok((first, count))
+}
+
+fn decode_packed(mut fields: Fields<'_>) -> Result<Packed<'_>, DecodeError> {
+    let (first, count) = decode_numbers(&mut fields)?;
+    let unpacked = fields.u32("the length of packed items")? as usize;
+    if unpacked > PACKED_ITEMS_BYTES_MAX {
+        return error(format!(
+            "packed items of {unpacked} bytes, at most {PACKED_ITEMS_BYTES_MAX} allowed"
+        ));
+    }
+    Ok(Packed {
+        first,
+        count,
+        unpacked,
+        check: fields.u32("the check")?,
+        bytes: fields.rest(),
+    })
+}
+
+fn decode_items(mut fields: Fields<'_>) -> Result<Frame<'_>, DecodeError> {
+    let (first, count) = decode_numbers(&mut fields)?;
     Ok(Frame::Items {
         first,
         count,
@@ -479,6 +600,7 @@ mod tests {
         let hello = Frame::Hello(Hello {
             stream: StreamId([7; 16]),
             forgotten: 5,
+            packs: false,
             sensor: SensorName {
                 name: "s1".into(),
                 interface: "eth0".into(),
@@ -492,9 +614,67 @@ mod tests {
     }
 
     #[test]
+    fn the_offer_to_pack_is_the_first_bit_of_the_features_and_the_others_are_ignored() {
+        let mut bytes = Vec::new();
+        let hello = |packs| {
+            Frame::Hello(Hello {
+                stream: StreamId([7; 16]),
+                forgotten: 5,
+                packs,
+                sensor: SensorName {
+                    name: "s1".into(),
+                    interface: String::new(),
+                },
+                program: String::new(),
+            })
+        };
+        put(&mut bytes, &hello(true));
+        assert_eq!(bytes[40..44], [1, 0, 0, 0]);
+        bytes[40..44].copy_from_slice(&[0xff; 4]);
+        assert_eq!(decode(Kind::Hello, &bytes[8..]), Ok(hello(true)));
+        bytes[40] = 0xfe;
+        assert_eq!(decode(Kind::Hello, &bytes[8..]), Ok(hello(false)));
+    }
+
+    #[test]
+    fn packed_items_have_these_bytes() {
+        let mut bytes = vec![23, 0, 0, 0, 1, 9, 0, 0];
+        bytes.extend_from_slice(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0]);
+        bytes.extend_from_slice(&[0xdd, 0xcc, 0xbb, 0xaa]);
+        bytes.extend_from_slice(b"abc");
+        let frame = Frame::Packed(Packed {
+            first: 3,
+            count: 1,
+            unpacked: 4,
+            check: 0xaabb_ccdd,
+            bytes: b"abc",
+        });
+        let mut put_bytes = Vec::new();
+        put(&mut put_bytes, &frame);
+        assert_eq!(put_bytes, bytes);
+        assert_eq!(decode(Kind::Packed, &bytes[8..]), Ok(frame));
+    }
+
+    #[test]
     fn every_frame_survives_its_own_bytes() {
         let frames = [
-            Frame::Welcome(Welcome { stored: 9, sid: 2 }),
+            Frame::Welcome(Welcome {
+                stored: 9,
+                sid: 2,
+                packs: true,
+            }),
+            Frame::Welcome(Welcome {
+                stored: 9,
+                sid: 2,
+                packs: false,
+            }),
+            Frame::Packed(Packed {
+                first: 3,
+                count: 1,
+                unpacked: 4,
+                check: 5,
+                bytes: b"abc",
+            }),
             Frame::Refuse("no"),
             Frame::Items {
                 first: 3,

@@ -163,3 +163,20 @@ fn what_somebody_must_look_at_is_shown() {
         );
     }
 }
+
+#[test]
+fn how_a_connection_is_compressed_is_no_news() {
+    let tree = tree();
+    let rules = tree.path().join("etc/logcheck/ignore.d.server/flop");
+    for how in ["compressed", "not compressed (it is too old for that)"] {
+        for after in [
+            "",
+            ", after 41 s without; 0 alerts were dropped since start",
+        ] {
+            let line = format!(
+                "Nov 21 06:00:00 host sockserv[1]: connected to servsock at 192.0.2.9:5765, as sid 3, {how}{after}"
+            );
+            assert_eq!(shown(&rules, &[line]), "");
+        }
+    }
+}

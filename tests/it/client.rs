@@ -40,12 +40,21 @@ impl Client {
 
     /// Answers the HELLO of a sensor, whose items up to number `stored` are durable.
     pub(crate) fn welcomes(&mut self, stored: u64) -> Hello {
-        let hello = self.reads_until(|frame| match frame {
+        let hello = self.gets_hello();
+        self.sends_frame(&Frame::Welcome(Welcome {
+            stored,
+            sid: 1,
+            packs: false,
+        }));
+        hello
+    }
+
+    /// Waits for the HELLO of a sensor.
+    pub(crate) fn gets_hello(&mut self) -> Hello {
+        self.reads_until(|frame| match frame {
             Frame::Hello(hello) => Some(hello.clone()),
             _ => None,
-        });
-        self.sends_frame(&Frame::Welcome(Welcome { stored, sid: 1 }));
-        hello
+        })
     }
 
     /// Waits for items up to this number, and acknowledges none.
@@ -75,19 +84,21 @@ impl Client {
 
     /// The bytes of a HELLO.
     pub(crate) fn hello_bytes(name: &str) -> Vec<u8> {
-        Client::frame_bytes(&Frame::Hello(Hello {
-            stream: STREAM,
-            forgotten: 0,
-            sensor: SensorName {
-                name: name.to_owned(),
-                interface: String::new(),
-            },
-            program: String::from("test"),
-        }))
+        Client::frame_bytes(&Frame::Hello(hello(name)))
     }
 
     /// The bytes of an ITEMS with these alerts, numbered from `first` on.
     pub(crate) fn items_bytes(first: u64, serials: RangeInclusive<u32>) -> Vec<u8> {
+        let (count, bytes) = Client::items(serials);
+        Client::frame_bytes(&Frame::Items {
+            first,
+            count,
+            bytes: &bytes,
+        })
+    }
+
+    /// These alerts as items, and how many they are.
+    pub(crate) fn items(serials: RangeInclusive<u32>) -> (u32, Vec<u8>) {
         let (mut bytes, mut scratch) = (Vec::new(), Scratch::default());
         let count = u32::try_from(serials.clone().count()).expect("a small number");
         for datagram in serial::alerts(serials) {
@@ -96,11 +107,7 @@ impl Client {
                 other => panic!("{other:?}"),
             }
         }
-        Client::frame_bytes(&Frame::Items {
-            first,
-            count,
-            bytes: &bytes,
-        })
+        (count, bytes)
     }
 
     pub(crate) fn frame_bytes(frame: &Frame<'_>) -> Vec<u8> {
@@ -120,7 +127,21 @@ impl Client {
 
     /// The handshake.
     pub(crate) fn greets(&mut self, name: &str) -> Welcome {
-        self.sends(&Client::hello_bytes(name));
+        self.greets_as(hello(name))
+    }
+
+    /// The same, with the offer to compress.
+    pub(crate) fn greets_packing(&mut self, name: &str) -> Welcome {
+        let welcome = self.greets_as(Hello {
+            packs: true,
+            ..hello(name)
+        });
+        assert!(welcome.packs, "the offer is taken");
+        welcome
+    }
+
+    fn greets_as(&mut self, hello: Hello) -> Welcome {
+        self.sends_frame(&Frame::Hello(hello));
         self.reads_until(|frame| match frame {
             Frame::Welcome(welcome) => Some(*welcome),
             _ => None,
@@ -176,5 +197,18 @@ impl Client {
                 "{frame:?}"
             );
         }
+    }
+}
+
+fn hello(name: &str) -> Hello {
+    Hello {
+        stream: STREAM,
+        forgotten: 0,
+        packs: false,
+        sensor: SensorName {
+            name: name.to_owned(),
+            interface: String::new(),
+        },
+        program: String::from("test"),
     }
 }

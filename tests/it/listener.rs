@@ -12,7 +12,7 @@ use std::time::Duration;
 const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
 
 /// Where servsock would listen.
-fn listener(site: &Site) -> TcpListener {
+pub(crate) fn listener(site: &Site) -> TcpListener {
     let listener = TcpListener::bind(site.address()).expect("no servsock listens");
     listener.set_nonblocking(true).expect("a listener");
     listener
@@ -27,7 +27,7 @@ fn next(listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-fn next_within_the_deadline(listener: &TcpListener) -> Client {
+pub(crate) fn next_within_the_deadline(listener: &TcpListener) -> Client {
     eventually("a connection comes", || {
         next(listener)
             .map(Client::accepted)

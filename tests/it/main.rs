@@ -15,6 +15,7 @@ mod central_commands;
 mod central_drops;
 mod client;
 mod commands;
+mod compress;
 mod control;
 mod daemon;
 mod database;

@@ -210,3 +210,22 @@ fn a_line_says_whether_it_reached_its_goal_its_floor_or_nothing() {
         assert_eq!(reached(at_most(value)).as_deref(), Some(less), "{value}");
     }
 }
+
+#[test]
+fn the_payloads_of_http_attacks_are_requests_each_with_something_of_its_own() {
+    let mut payloads = HashSet::new();
+    each_of(Mix::Http, |alert| {
+        assert!(matches!(
+            flow(alert).transport,
+            Transport::Ports {
+                destination: 80,
+                ..
+            }
+        ));
+        let payload = alert.payload().expect("a payload").to_vec();
+        assert!(payload.starts_with(b"GET /") || payload.starts_with(b"POST /"));
+        assert!((100..=1_400).contains(&payload.len()), "{}", payload.len());
+        payloads.insert(payload);
+    });
+    assert_eq!(payloads.len(), ALERTS);
+}

@@ -27,6 +27,8 @@ pub(crate) struct SensorPlan {
     pub(crate) form: Form,
     pub(crate) bursts: Vec<Burst>,
     pub(crate) spool: Spool,
+    /// sockserv has `--compress`.
+    pub(crate) compress: bool,
     /// HighWater, where it is so low that alerts are dropped.
     pub(crate) high_water: Option<u64>,
 }
@@ -63,6 +65,10 @@ impl Plan {
         };
         let faults: Vec<Occurrence> = chosen.into_iter().map(occur).collect();
         fit_spools(&mut sensors, &faults);
+        // Last, so that all else of a seed stays what it was before there was this option.
+        sensors
+            .iter_mut()
+            .for_each(|sensor| sensor.compress = dice.one_in(2));
         Plan {
             seed,
             database,
@@ -101,6 +107,7 @@ impl SensorPlan {
             bursts: (0..dice.within(bursts)).map(|_| burst(dice)).collect(),
             spool: dice.one_of(&[Spool::No, Spool::No, Spool::Group, Spool::Off]),
             high_water: dice.one_in(6).then(|| dice.within(20..=200)),
+            compress: false,
         }
     }
 }

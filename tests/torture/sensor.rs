@@ -41,6 +41,7 @@ impl Sensor {
         let mut args = words(&["-s", &name, "-p", &port, "-N", &name, "-W", "1", "-q"]);
         args.extend(words(&["--drain", DRAIN_SECS]));
         args.extend(spool_args(plan.spool, &name));
+        args.extend(plan.compress.then(|| "--compress".to_owned()));
         let high = plan.high_water.unwrap_or(HIGH_WATER);
         let (high, low) = (high.to_string(), (high / 2).to_string());
         args.extend(words(&["-H", &high, "-L", &low]));

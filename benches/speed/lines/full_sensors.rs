@@ -19,6 +19,17 @@ pub(super) struct FullSensors {
 impl FullSensors {
     /// `count` alerts, spread over `sensors` sensors.
     pub(super) fn new(db: &str, mix: Mix, sensors: usize, count: usize) -> Result<FullSensors> {
+        FullSensors::with(&[], db, mix, sensors, count)
+    }
+
+    /// The same, with more options for sockserv.
+    pub(super) fn with(
+        more: &[&str],
+        db: &str,
+        mix: Mix,
+        sensors: usize,
+        count: usize,
+    ) -> Result<FullSensors> {
         let site = Site::new()?;
         let servsock = site.servsock(db, &[])?;
         let each = count / sensors;
@@ -26,8 +37,8 @@ impl FullSensors {
         let mut sockservs = Vec::new();
         for number in 0..sensors {
             let name = format!("sensor{number}");
-            let mut sockserv =
-                site.sockserv(&name, servsock.address, &["-H", &high, "-L", &low])?;
+            let options = [&["-H", &high, "-L", &low], more].concat();
+            let mut sockserv = site.sockserv(&name, servsock.address, &options)?;
             sockserv.is_connected()?;
             sockservs.push(sockserv);
         }

@@ -1,6 +1,7 @@
 //! The load generator: alerts of one mix after another, the same for the same seed.
 
 mod eve;
+mod http;
 mod packet;
 mod snort;
 
@@ -30,6 +31,8 @@ pub(crate) enum Mix {
     Eve,
     /// EVE records of some 700 bytes.
     Eve700,
+    /// 50 signatures over TCP; payloads are HTTP requests of attacks, with random tokens in them.
+    Http,
 }
 
 /// An alert before it has a form.
@@ -99,6 +102,10 @@ impl Load {
             1024 + random.below(60_000) as u16,
             random.below(1024) as u16,
         );
+        if self.mix == Mix::Http {
+            (draft.proto, draft.ports.1) = (Proto::Tcp, 80);
+            return http::put(&mut draft.payload, random);
+        }
         let sizes = payload_bytes(self.mix);
         let spread = (sizes.end() - sizes.start() + 1) as u64;
         let bytes = sizes.start() + random.below(spread) as usize;
@@ -130,7 +137,7 @@ impl Draft {
 
 fn payload_bytes(mix: Mix) -> RangeInclusive<usize> {
     match mix {
-        Mix::Usual | Mix::OneSignature | Mix::Ip6 | Mix::Eve => 100..=1_400,
+        Mix::Usual | Mix::OneSignature | Mix::Ip6 | Mix::Eve | Mix::Http => 100..=1_400,
         Mix::Small => 16..=64,
         Mix::Encoded800 => 100..=1_096,
         Mix::Eve700 => 80..=120,

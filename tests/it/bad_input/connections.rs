@@ -169,7 +169,14 @@ fn a_sequence_number_that_jumps_ends_the_connection_and_stores_nothing_behind_it
         let mut site = Site::empty(kind);
         site.start_servsock();
         let mut client = Client::connect(&site);
-        assert_eq!(client.greets("sensor"), Welcome { stored: 0, sid: 1 });
+        assert_eq!(
+            client.greets("sensor"),
+            Welcome {
+                stored: 0,
+                sid: 1,
+                packs: false
+            }
+        );
         client.sends(&Client::items_bytes(1, 1..=3));
         client.gets_acknowledged(3);
         client.sends(&Client::items_bytes(5, 5..=6));
@@ -188,7 +195,14 @@ fn a_sequence_number_that_jumps_ends_the_connection_and_stores_nothing_behind_it
         serial::are_stored(&site.database, "sensor", 1..=3);
         // It comes back, and goes on where the database is.
         let mut client = Client::connect(&site);
-        assert_eq!(client.greets("sensor"), Welcome { stored: 3, sid: 1 });
+        assert_eq!(
+            client.greets("sensor"),
+            Welcome {
+                stored: 3,
+                sid: 1,
+                packs: false
+            }
+        );
         client.sends(&Client::items_bytes(4, 4..=6));
         client.gets_acknowledged(6);
         serial::are_stored(&site.database, "sensor", 1..=6);
