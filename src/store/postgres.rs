@@ -32,7 +32,7 @@ use catalogue::{Catalogue, Unfit};
 use client::{Client, Error};
 use connect::{Connector, NoConnection};
 use opening::open_stream;
-use signatures::{COUNT_SIGNATURES, FIND_SIGNATURE};
+use signatures::FIND_SIGNATURE;
 use tables::Tables;
 
 /// A PostgreSQL database.
@@ -58,7 +58,6 @@ struct Statements {
     advance_stream: Statement,
     take_cids: Statement,
     find_signature: Statement,
-    count_signatures: Statement,
 }
 
 /// Why something failed, before it is known what that means for the caller.
@@ -244,7 +243,6 @@ impl Session {
                 advance_stream: client.prepare(ADVANCE_STREAM)?,
                 take_cids: client.prepare(TAKE_CIDS)?,
                 find_signature: client.prepare(FIND_SIGNATURE)?,
-                count_signatures: client.prepare(COUNT_SIGNATURES)?,
             },
             client,
         })

@@ -9,16 +9,17 @@ use super::super::rows::{Rows, clamp};
 use super::super::{Batch, End, Given, Memory, OpenStream, Settings, Stored, encoding_of, fenced};
 use super::client::{Client, Error, Transaction};
 use super::signatures::Ids;
-use super::{Failure, Session, Statements};
-use ::postgres::Statement;
-use futures_util::future::join3;
+use super::{Failure, Session, Statements, tables};
+use futures_util::future::join;
 
 pub(super) const ADVANCE_STREAM: &str =
     "UPDATE flop_stream SET last_seq = $5, changed = clock_timestamp()
     WHERE sid = $1::int8 AND stream = $2 AND epoch = $3 AND last_seq = $4";
 
+/// And how many of the rows of `signature` that the cache knows are still there.
 pub(super) const TAKE_CIDS: &str = "UPDATE sensor SET last_cid = coalesce(last_cid, 0) + $2::int8
-    WHERE sid = $1::int8 RETURNING last_cid::int8, coalesce(encoding, 0)::int8";
+    WHERE sid = $1::int8 RETURNING last_cid::int8, coalesce(encoding, 0)::int8,
+        (SELECT count(DISTINCT sig_id) FROM signature WHERE sig_id = ANY($3::int8[]))";
 
 /// The last alert of each event; of several IDSs the numbers are the same.
 const FIND_EVENTS: &str = "SELECT ids::int8, event_id::int8, max(cid)::int8 FROM flop_event
@@ -68,15 +69,20 @@ impl Session {
             batch,
             given: &given,
         };
-        self.tables.write(&transaction, &rows)?;
-        mark_begun(&transaction, stream, &given.references)?;
-        if end == End::RollBack {
-            // What would be checked at COMMIT.
-            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-            transaction.rollback()?;
-            return Ok(stored);
+        let begun = given.references.begun();
+        if end == End::Commit && begun.is_empty() && tables::are_few(&rows) {
+            self.tables.insert_and_commit(transaction, &rows)?;
+        } else {
+            self.tables.write(&transaction, &rows)?;
+            mark_begun(&transaction, stream, &begun)?;
+            if end == End::RollBack {
+                // What would be checked at COMMIT.
+                transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+                transaction.rollback()?;
+                return Ok(stored);
+            }
+            transaction.commit()?;
         }
-        transaction.commit()?;
         memory.references.remember(given.references);
         Ok(stored)
     }
@@ -94,22 +100,24 @@ fn begin<'c>(
     let name = stream.id.to_string();
     let (before, last) = (clamp(batch.after_seq), clamp(batch.last_seq()));
     let alerts = clamp(signatures.ids.len() as u64);
-    let (transaction, (moved, sensor, kept)) = client.begin_with(async |session| {
-        let (moved, sensor, kept) = join3(
+    let (transaction, (moved, sensor)) = client.begin_with(async |session| {
+        let (moved, sensor) = join(
             session.execute(
                 &statements.advance_stream,
                 &[&stream.sid, &name, &stream.epoch, &before, &last],
             ),
-            session.query_one(&statements.take_cids, &[&stream.sid, &alerts]),
-            count_kept(session, &statements.count_signatures, &signatures.cached),
+            session.query_one(
+                &statements.take_cids,
+                &[&stream.sid, &alerts, &signatures.cached],
+            ),
         )
         .await;
-        Ok((moved?, sensor?, kept?))
+        Ok((moved?, sensor?))
     })?;
     if moved != 1 {
         return Err(Failure::Store(fenced(stream, batch)));
     }
-    if kept != clamp(signatures.cached.len() as u64) {
+    if sensor.get::<_, i64>(2) != clamp(signatures.cached.len() as u64) {
         transaction.rollback()?;
         return Ok(None);
     }
@@ -118,18 +126,6 @@ fn begin<'c>(
         encoding: sensor.get(1),
     };
     Ok(Some((transaction, taken)))
-}
-
-/// How many of these rows of `signature` are still there.
-async fn count_kept(
-    session: &tokio_postgres::Client,
-    count: &Statement,
-    cached: &Vec<i64>,
-) -> Result<i64, tokio_postgres::Error> {
-    match cached.is_empty() {
-        true => Ok(0),
-        false => session.query_one(count, &[cached]).await?.try_get(0),
-    }
 }
 
 /// Finds out which alerts those of the batch refer to.
@@ -156,11 +152,10 @@ fn resolve(
 fn mark_begun(
     transaction: &Transaction<'_>,
     stream: &OpenStream,
-    resolved: &Resolved,
+    begun: &Vec<i64>,
 ) -> Result<(), Error> {
-    let begun = resolved.begun();
     if !begun.is_empty() {
-        transaction.execute(MARK_BEGUN, &[&stream.sid, &begun])?;
+        transaction.execute(MARK_BEGUN, &[&stream.sid, begun])?;
     }
     Ok(())
 }

@@ -174,17 +174,7 @@ impl Client {
         &self,
         all: &[(Statement, Vec<V>)],
     ) -> Result<(), Error> {
-        let session = self.session();
-        let answers = all
-            .iter()
-            .map(|(statement, values)| Box::pin(session.execute_raw(statement, values)))
-            .collect();
-        self.wait(async {
-            in_order(answers)
-                .await
-                .into_iter()
-                .try_for_each(|answer| answer.map(|_| ()))
-        })
+        self.wait(executed(self.session(), all))
     }
 
     /// COPY ... FROM STDIN.
@@ -256,6 +246,21 @@ impl Drop for Client {
     }
 }
 
+/// Asks for all of them when it is polled first.
+async fn executed<V: ToSql + Sync>(
+    session: &tokio_postgres::Client,
+    all: &[(Statement, Vec<V>)],
+) -> Result<(), tokio_postgres::Error> {
+    let mut questions = Vec::with_capacity(all.len());
+    for (statement, values) in all {
+        questions.push(Box::pin(session.execute_raw(statement, values)));
+    }
+    let answers = in_order(questions).await;
+    answers
+        .into_iter()
+        .try_for_each(|answer| answer.map(|_| ()))
+}
+
 /// All answers to questions that are asked in this order, none waiting for another's answer.
 async fn in_order<F: Future + Unpin>(mut questions: Vec<F>) -> Vec<F::Output> {
     let mut answers: Vec<Option<F::Output>> = questions.iter().map(|_| None).collect();
@@ -313,6 +318,24 @@ impl Transaction<'_> {
     pub(super) fn commit(mut self) -> Result<(), Error> {
         self.is_open = false;
         self.client.batch_execute("COMMIT")
+    }
+
+    /// Executes all of them and commits, in one round trip. Where one fails, COMMIT means ROLLBACK.
+    ///
+    /// # Errors
+    ///
+    /// The first one's that failed.
+    pub(super) fn execute_all_and_commit<V: ToSql + Sync>(
+        mut self,
+        all: &[(Statement, Vec<V>)],
+    ) -> Result<(), Error> {
+        self.is_open = false;
+        let session = self.client.session();
+        self.client.wait(async {
+            let (executed, committed) =
+                join(executed(session, all), session.batch_execute("COMMIT")).await;
+            executed.and(committed)
+        })
     }
 
     pub(super) fn rollback(mut self) -> Result<(), Error> {

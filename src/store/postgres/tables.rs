@@ -54,14 +54,29 @@ impl Tables {
         transaction: &Transaction<'_>,
         rows: &Rows<'_>,
     ) -> Result<(), Failure> {
-        if rows.batch.items.len() <= INSERTED_ITEMS_MAX {
-            return self.insert(transaction, rows);
+        if are_few(rows) {
+            let inserts = self.inserts(transaction, rows)?;
+            return Ok(transaction.execute_all(&inserts)?);
         }
         let mut ways = self.tables.iter_mut();
         ways.try_for_each(|way| way.copy(transaction, rows))
     }
 
-    fn insert(&mut self, transaction: &Transaction<'_>, rows: &Rows<'_>) -> Result<(), Failure> {
+    /// Writes the rows of a batch that are few, and commits, all in one round trip.
+    pub(super) fn insert_and_commit(
+        &mut self,
+        transaction: Transaction<'_>,
+        rows: &Rows<'_>,
+    ) -> Result<(), Failure> {
+        let inserts = self.inserts(&transaction, rows)?;
+        Ok(transaction.execute_all_and_commit(&inserts)?)
+    }
+
+    fn inserts(
+        &mut self,
+        transaction: &Transaction<'_>,
+        rows: &Rows<'_>,
+    ) -> Result<Vec<(Statement, Vec<Field>)>, Failure> {
         let mut inserts = Vec::new();
         for way in &mut self.tables {
             rows.each(way.table, |row| {
@@ -69,8 +84,13 @@ impl Tables {
                 Ok::<_, Failure>(())
             })?;
         }
-        Ok(transaction.execute_all(&inserts)?)
+        Ok(inserts)
     }
+}
+
+/// Whether the rows of this batch are INSERTed.
+pub(super) fn are_few(rows: &Rows<'_>) -> bool {
+    rows.batch.items.len() <= INSERTED_ITEMS_MAX
 }
 
 impl Way {
