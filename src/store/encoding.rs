@@ -83,14 +83,14 @@ impl fmt::Display for Encoding {
 }
 
 fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.reserve(bytes.len() * 2);
-    out.extend(bytes.iter().flat_map(|byte| {
-        [
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]
-    }));
+    // No table: what is only computed, the compiler does for many bytes at once.
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'A' - 10 };
+    let start = out.len();
+    out.resize(start + bytes.len() * 2, 0);
+    let (digits, _) = out[start..].as_chunks_mut::<2>();
+    for (digits, byte) in digits.iter_mut().zip(bytes) {
+        *digits = [digit(byte >> 4), digit(byte & 15)];
+    }
 }
 
 fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {

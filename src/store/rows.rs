@@ -241,11 +241,11 @@ fn put_header<'r>(table: Table, row: &mut Row<'r>, alert: &Alert<'_>) {
     let Some(flow) = &alert.flow else {
         return;
     };
-    let headers = Headers::of(alert);
-    let (ip, header) = (headers.ip, headers.transport);
+    // The packet is looked at only by those who have a row to make of it.
+    let header = || Headers::of(alert).transport;
     match (table, flow.proto, flow.transport) {
-        (Table::Ip4, ..) => put_ip4(row, flow, ip),
-        (Table::Ip6, ..) => put_ip6(row, flow, ip),
+        (Table::Ip4, ..) => put_ip4(row, flow, alert),
+        (Table::Ip6, ..) => put_ip6(row, flow, alert),
         (
             Table::Tcp,
             TCP,
@@ -253,18 +253,7 @@ fn put_header<'r>(table: Table, row: &mut Row<'r>, alert: &Alert<'_>) {
                 source,
                 destination,
             },
-        ) => row.extend([
-            Value::Int(source.into()),
-            Value::Int(destination.into()),
-            Value::or_null(be32(header, 4)),
-            Value::or_null(be32(header, 8)),
-            Value::or_null(byte(header, 12).map(|byte| byte >> 4)),
-            Value::or_null(byte(header, 12).map(|byte| byte & 15)),
-            Value::Int(byte(header, 13).unwrap_or(0).into()),
-            Value::or_null(be16(header, 14)),
-            Value::or_null(be16(header, 16)),
-            Value::or_null(be16(header, 18)),
-        ]),
+        ) => put_tcp(row, source, destination, header()),
         (
             Table::Udp,
             UDP,
@@ -272,29 +261,51 @@ fn put_header<'r>(table: Table, row: &mut Row<'r>, alert: &Alert<'_>) {
                 source,
                 destination,
             },
-        ) => row.extend([
-            Value::Int(source.into()),
-            Value::Int(destination.into()),
-            Value::or_null(be16(header, 4)),
-            Value::or_null(be16(header, 6)),
-        ]),
+        ) => {
+            let header = header();
+            row.extend([
+                Value::Int(source.into()),
+                Value::Int(destination.into()),
+                Value::or_null(be16(header, 4)),
+                Value::or_null(be16(header, 6)),
+            ]);
+        }
         // ICMPv6 as well: its fields are the same, and a reader tells it by the missing row in `iphdr`.
         // barnyard2 stores id and sequence number of every type.
-        (Table::Icmp, ICMP | ICMP6, Transport::Icmp { kind, code }) => row.extend([
-            Value::Int(kind.into()),
-            Value::Int(code.into()),
-            Value::or_null(be16(header, 2)),
-            Value::or_null(be16(header, 4)),
-            Value::or_null(be16(header, 6)),
-        ]),
+        (Table::Icmp, ICMP | ICMP6, Transport::Icmp { kind, code }) => {
+            let header = header();
+            row.extend([
+                Value::Int(kind.into()),
+                Value::Int(code.into()),
+                Value::or_null(be16(header, 2)),
+                Value::or_null(be16(header, 4)),
+                Value::or_null(be16(header, 6)),
+            ]);
+        }
         _ => {}
     }
 }
 
-fn put_ip4(row: &mut Row<'_>, flow: &Flow, ip: &[u8]) {
+fn put_tcp(row: &mut Row<'_>, source: u16, destination: u16, header: &[u8]) {
+    row.extend([
+        Value::Int(source.into()),
+        Value::Int(destination.into()),
+        Value::or_null(be32(header, 4)),
+        Value::or_null(be32(header, 8)),
+        Value::or_null(byte(header, 12).map(|byte| byte >> 4)),
+        Value::or_null(byte(header, 12).map(|byte| byte & 15)),
+        Value::Int(byte(header, 13).unwrap_or(0).into()),
+        Value::or_null(be16(header, 14)),
+        Value::or_null(be16(header, 16)),
+        Value::or_null(be16(header, 18)),
+    ]);
+}
+
+fn put_ip4(row: &mut Row<'_>, flow: &Flow, alert: &Alert<'_>) {
     let (IpAddr::V4(src), IpAddr::V4(dst)) = (flow.src, flow.dst) else {
         return;
     };
+    let ip = Headers::of(alert).ip;
     let fragment = be16(ip, 6);
     row.extend([
         Value::Int(u32::from(src).into()),
@@ -313,10 +324,11 @@ fn put_ip4(row: &mut Row<'_>, flow: &Flow, ip: &[u8]) {
 }
 
 /// What the classic `iphdr` cannot hold: one of the addresses is not of IPv4.
-fn put_ip6(row: &mut Row<'_>, flow: &Flow, ip: &[u8]) {
+fn put_ip6(row: &mut Row<'_>, flow: &Flow, alert: &Alert<'_>) {
     if flow.src.is_ipv4() && flow.dst.is_ipv4() {
         return;
     }
+    let ip = Headers::of(alert).ip;
     let first = be32(ip, 0);
     row.extend([
         Value::Text(flow.src.to_string().into()),

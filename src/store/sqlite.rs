@@ -9,7 +9,7 @@ mod layout;
 
 use super::references::{Event, LOOK_BACK_ALERTS, Resolved};
 use super::rows::{Rows, Table, Value, clamp};
-use super::signatures::{Cache, Limits, Signature};
+use super::signatures::{Cache, Limits, Signature, distinct};
 use super::{
     Batch, CheckError, EncodingNotice, End, Given, Memory, OpenStream, Opened, Opening, Settings,
     Store, StoreError, Stored, encoding_of, gap_reason,
@@ -549,10 +549,10 @@ fn signature_ids(
     batch: &Batch<'_>,
     added: &mut Vec<(Signature<'static>, i64)>,
 ) -> rusqlite::Result<Vec<i64>> {
+    let (signatures, numbers) = distinct(batch, Limits::default());
     let mut fresh = std::collections::HashMap::new();
-    let mut ids = Vec::with_capacity(batch.items.len());
-    for alert in batch.alerts() {
-        let signature = Signature::of(alert, Limits::default());
+    let mut ids = Vec::with_capacity(signatures.len());
+    for signature in signatures {
         let known = cache
             .get(&signature)
             .or_else(|| fresh.get(&signature).copied());
@@ -567,7 +567,7 @@ fn signature_ids(
         };
         ids.push(id);
     }
-    Ok(ids)
+    Ok(numbers.into_iter().map(|number| ids[number]).collect())
 }
 
 /// Finds or makes the signature's row.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::signatures::{Cache, Signature};
+use super::super::signatures::{Cache, Signature, distinct};
 use super::super::{Batch, Settings};
 use super::client::{Client, Error, Transaction};
 use super::{Failure, Session};
@@ -38,10 +38,7 @@ impl Session {
         settings: &Settings,
         batch: &Batch<'_>,
     ) -> Result<Ids, Failure> {
-        let signatures: Vec<Signature<'_>> = batch
-            .alerts()
-            .map(|alert| Signature::of(alert, self.message_limits))
-            .collect();
+        let (signatures, numbers) = distinct(batch, self.message_limits);
         let mut ids: Vec<Option<i64>> = signatures
             .iter()
             .map(|signature| cache.get(signature))
@@ -62,9 +59,9 @@ impl Session {
                 cache.put(signature.into_owned(), id);
             }
         }
-        let ids = ids
+        let ids = numbers
             .into_iter()
-            .map(|id| id.expect("each missing one was found or made"))
+            .map(|number| ids[number].expect("each missing one was found or made"))
             .collect();
         Ok(Ids { ids, cached })
     }

@@ -128,3 +128,48 @@ fn a_flood_that_is_refused_in_the_middle_of_its_rows_leaves_nothing_and_the_next
     assert_eq!((taken.first_cid, taken.last_cid), (1, 1_000));
     assert_eq!(site.row("SELECT count(*) FROM data"), "1000");
 }
+
+#[test]
+fn alerts_share_a_signature_only_if_all_of_it_is_the_same() {
+    let mut alerts = Vec::new();
+    for _ in 0..2 {
+        for sid in [1, 1 + signatures::SLOTS as u32] {
+            for (gid, rev, priority, message, class) in [
+                (1, 1, 1, "a", ""),
+                (2, 1, 1, "a", ""),
+                (1, 2, 1, "a", ""),
+                (1, 1, 2, "a", ""),
+                (1, 1, 1, "b", ""),
+                (1, 1, 1, "a", "c"),
+                (1, 1, 1, "a", "c"),
+            ] {
+                alerts.push(Item::Alert(Alert {
+                    gid,
+                    sid,
+                    rev,
+                    priority,
+                    message: message.as_bytes().into(),
+                    class_name: class.into(),
+                    ..alert()
+                }));
+            }
+        }
+    }
+    let batch = Batch {
+        after_seq: 0,
+        items: &alerts,
+    };
+    let (signatures, numbers) = signatures::distinct(&batch, signatures::Limits::default());
+    assert_eq!(numbers.len(), alerts.len());
+    for (alert, number) in batch.alerts().zip(&numbers) {
+        assert_eq!(
+            signatures[*number],
+            signatures::Signature::of(alert, signatures::Limits::default())
+        );
+    }
+    assert_eq!(
+        signatures.len(),
+        alerts.len() - 4,
+        "what comes twice in a row is one"
+    );
+}
