@@ -91,7 +91,7 @@ pub struct Sockserv {
     /// Compress what goes to it
     ///
     /// For a slow line. Payloads that are text, as HTTP, shrink to a fifth; what is random or encrypted does not. Costs
-    /// this machine some 2 microseconds for each alert, servsock's one less. An older servsock gets alerts as they are.
+    /// this machine some 2 microseconds for each alert, and servsock's less than one. An older servsock gets alerts as they are.
     #[arg(long, help_heading = SERVER, hide_short_help = true)]
     compress: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! PostgreSQL: each batch is COPYed into all of its tables, in one transaction.
+//! PostgreSQL: each batch is COPYed into all of its tables, or INSERTed if it is small, in one transaction.
 //!
 //! Locks, in the order in which a session takes them, so that no two wait for each other: the row in `flop_stream`,
 //! then the row in `sensor`, both held until the batch is committed. New signatures are made before, in a transaction
@@ -32,7 +32,7 @@ use catalogue::{Catalogue, Unfit};
 use client::{Client, Error};
 use connect::{Connector, NoConnection};
 use opening::open_stream;
-use signatures::FIND_SIGNATURE;
+use signatures::{COUNT_SIGNATURES, FIND_SIGNATURE};
 use tables::Tables;
 
 /// A PostgreSQL database.
@@ -58,6 +58,7 @@ struct Statements {
     advance_stream: Statement,
     take_cids: Statement,
     find_signature: Statement,
+    count_signatures: Statement,
 }
 
 /// Why something failed, before it is known what that means for the caller.
@@ -243,6 +244,7 @@ impl Session {
                 advance_stream: client.prepare(ADVANCE_STREAM)?,
                 take_cids: client.prepare(TAKE_CIDS)?,
                 find_signature: client.prepare(FIND_SIGNATURE)?,
+                count_signatures: client.prepare(COUNT_SIGNATURES)?,
             },
             client,
         })

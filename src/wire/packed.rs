@@ -111,6 +111,7 @@ impl Unpacker {
     /// The next bytes of the connection's zstd frame, which have to be so many when they are unpacked.
     pub(crate) fn inflate(&mut self, bytes: &[u8], unpacked: usize) -> Result<&[u8], DecodeError> {
         self.items.clear();
+        self.items.shrink_to(STEP_BYTES);
         let mut input = InBuffer::around(bytes);
         loop {
             let (before, end) = (input.pos(), self.items.len());

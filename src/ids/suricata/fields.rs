@@ -199,6 +199,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads a whole record. It stays where it is, for it is large.
     pub(super) fn read(&mut self, record: &'a str) -> Result<Kind, Refusal> {
+        *self = Fields::default();
         if quick::read(record, self).is_none() {
             *self = walk::read(record)?;
         }

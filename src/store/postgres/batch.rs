@@ -9,17 +9,15 @@ use super::super::rows::{Rows, clamp};
 use super::super::{Batch, End, Given, Memory, OpenStream, Settings, Stored, encoding_of, fenced};
 use super::client::{Client, Error, Transaction};
 use super::signatures::Ids;
-use super::{Failure, Session, Statements, tables};
-use futures_util::future::join;
+use super::{Failure, Session, Statements};
+use futures_util::future::join3;
 
 pub(super) const ADVANCE_STREAM: &str =
     "UPDATE flop_stream SET last_seq = $5, changed = clock_timestamp()
     WHERE sid = $1::int8 AND stream = $2 AND epoch = $3 AND last_seq = $4";
 
-/// And how many of the rows of `signature` that the cache knows are still there.
 pub(super) const TAKE_CIDS: &str = "UPDATE sensor SET last_cid = coalesce(last_cid, 0) + $2::int8
-    WHERE sid = $1::int8 RETURNING last_cid::int8, coalesce(encoding, 0)::int8,
-        (SELECT count(DISTINCT sig_id) FROM signature WHERE sig_id = ANY($3::int8[]))";
+    WHERE sid = $1::int8 RETURNING last_cid::int8, coalesce(encoding, 0)::int8";
 
 /// The last alert of each event; of several IDSs the numbers are the same.
 const FIND_EVENTS: &str = "SELECT ids::int8, event_id::int8, max(cid)::int8 FROM flop_event
@@ -69,20 +67,15 @@ impl Session {
             batch,
             given: &given,
         };
-        let begun = given.references.begun();
-        if end == End::Commit && begun.is_empty() && tables::are_few(&rows) {
-            self.tables.insert_and_commit(transaction, &rows)?;
-        } else {
-            self.tables.write(&transaction, &rows)?;
-            mark_begun(&transaction, stream, &begun)?;
-            if end == End::RollBack {
-                // What would be checked at COMMIT.
-                transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-                transaction.rollback()?;
-                return Ok(stored);
-            }
-            transaction.commit()?;
+        self.tables.write(&transaction, &rows)?;
+        mark_begun(&transaction, stream, &given.references)?;
+        if end == End::RollBack {
+            // What would be checked at COMMIT.
+            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+            transaction.rollback()?;
+            return Ok(stored);
         }
+        transaction.commit()?;
         memory.references.remember(given.references);
         Ok(stored)
     }
@@ -100,24 +93,24 @@ fn begin<'c>(
     let name = stream.id.to_string();
     let (before, last) = (clamp(batch.after_seq), clamp(batch.last_seq()));
     let alerts = clamp(signatures.ids.len() as u64);
-    let (transaction, (moved, sensor)) = client.begin_with(async |session| {
-        let (moved, sensor) = join(
+    // Nothing is asked along with BEGIN: if that failed, it would be done, and committed at once.
+    let transaction = client.transaction()?;
+    let (moved, sensor, kept) = transaction.ask(async |session| {
+        let (moved, sensor, kept) = join3(
             session.execute(
                 &statements.advance_stream,
                 &[&stream.sid, &name, &stream.epoch, &before, &last],
             ),
-            session.query_one(
-                &statements.take_cids,
-                &[&stream.sid, &alerts, &signatures.cached],
-            ),
+            session.query_one(&statements.take_cids, &[&stream.sid, &alerts]),
+            session.query_one(&statements.count_signatures, &[&signatures.cached]),
         )
         .await;
-        Ok((moved?, sensor?))
+        Ok((moved?, sensor?, kept?))
     })?;
     if moved != 1 {
         return Err(Failure::Store(fenced(stream, batch)));
     }
-    if sensor.get::<_, i64>(2) != clamp(signatures.cached.len() as u64) {
+    if kept.get::<_, i64>(0) != clamp(signatures.cached.len() as u64) {
         transaction.rollback()?;
         return Ok(None);
     }
@@ -152,10 +145,11 @@ fn resolve(
 fn mark_begun(
     transaction: &Transaction<'_>,
     stream: &OpenStream,
-    begun: &Vec<i64>,
+    resolved: &Resolved,
 ) -> Result<(), Error> {
+    let begun = resolved.begun();
     if !begun.is_empty() {
-        transaction.execute(MARK_BEGUN, &[&stream.sid, begun])?;
+        transaction.execute(MARK_BEGUN, &[&stream.sid, &begun])?;
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ pub(super) fn end(out: &mut Vec<u8>) {
 ///
 /// The column that cannot hold its value.
 pub(super) fn put_row(row: &[Value<'_>], kinds: &[Kind], out: &mut Vec<u8>) -> Result<(), usize> {
+    assert_eq!(row.len(), kinds.len(), "a row has a value for each column");
     let columns = i16::try_from(kinds.len()).expect("a table has some 16 columns");
     out.extend_from_slice(&columns.to_be_bytes());
     for (column, (value, kind)) in row.iter().zip(kinds).enumerate() {
@@ -56,6 +57,7 @@ pub(super) struct Field(Vec<u8>);
 ///
 /// The column that cannot hold its value.
 pub(super) fn fields(row: &[Value<'_>], kinds: &[Kind]) -> Result<Vec<Field>, usize> {
+    assert_eq!(row.len(), kinds.len(), "a row has a value for each column");
     let field = |(column, (value, kind)): (usize, (&Value<'_>, &Kind))| {
         let mut out = Vec::new();
         put(value, *kind, &mut out).ok_or(column)?;

@@ -320,7 +320,7 @@ fn relation_alerts(client: &Client) -> Result<Option<(String, String)>, Error> {
 }
 
 /// Spares the server its slow attempt to compress long texts with pglz: 7.5 of 21.7 us per alert. lz4 costs a
-/// tenth of that and saves space; a server built without it (or older than 14) stores them as they are.
+/// tenth of that; a server built without it (or older than 14) stores them as they are.
 fn pack(client: &Client, table: &str, column: &str) -> Result<(), Error> {
     let lz4: bool = client
         .query_one(

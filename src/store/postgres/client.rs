@@ -12,7 +12,6 @@ use ::postgres::types::ToSql;
 use ::postgres::{Row, Statement, ToStatement};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use futures_util::future::join;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -165,16 +164,26 @@ impl Client {
         done.map_err(Error::Told)
     }
 
-    /// Executes all of them in one round trip, in this order.
+    /// Executes all of them in one round trip, in this order. Only in a transaction, whose COMMIT waits for this: of
+    /// those behind one that fails, what fails on our side already does not keep the others from being done.
     ///
     /// # Errors
     ///
-    /// The first one's that failed. In a transaction the others did nothing then.
+    /// The first one's that failed.
     pub(super) fn execute_all<V: ToSql + Sync>(
         &self,
         all: &[(Statement, Vec<V>)],
     ) -> Result<(), Error> {
-        self.wait(executed(self.session(), all))
+        self.ask(async |session| {
+            let mut questions = Vec::with_capacity(all.len());
+            for (statement, values) in all {
+                questions.push(Box::pin(session.execute_raw(statement, values)));
+            }
+            let answers = in_order(questions).await;
+            answers
+                .into_iter()
+                .try_for_each(|answer| answer.map(|_| ()))
+        })
     }
 
     /// COPY ... FROM STDIN.
@@ -188,26 +197,19 @@ impl Client {
 
     /// Begins a transaction, which is rolled back unless it is committed.
     pub(super) fn transaction(&self) -> Result<Transaction<'_>, Error> {
-        self.begin_with(async |_| Ok(()))
-            .map(|(transaction, ())| transaction)
-    }
-
-    /// Begins a transaction and asks the first questions in it, all in one round trip.
-    pub(super) fn begin_with<T>(
-        &self,
-        first: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<(Transaction<'_>, T), Error> {
-        let transaction = Transaction {
+        self.batch_execute("BEGIN")?;
+        Ok(Transaction {
             client: self,
             is_open: true,
-        };
-        let session = self.session();
-        let answers = self.wait(async {
-            let (begun, first) = join(session.batch_execute("BEGIN"), first(session)).await;
-            begun?;
-            first
-        })?;
-        Ok((transaction, answers))
+        })
+    }
+
+    /// Asks several questions in one round trip.
+    pub(super) fn ask<T>(
+        &self,
+        questions: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        self.wait(questions(self.session()))
     }
 
     fn session(&self) -> &tokio_postgres::Client {
@@ -246,22 +248,8 @@ impl Drop for Client {
     }
 }
 
-/// Asks for all of them when it is polled first.
-async fn executed<V: ToSql + Sync>(
-    session: &tokio_postgres::Client,
-    all: &[(Statement, Vec<V>)],
-) -> Result<(), tokio_postgres::Error> {
-    let mut questions = Vec::with_capacity(all.len());
-    for (statement, values) in all {
-        questions.push(Box::pin(session.execute_raw(statement, values)));
-    }
-    let answers = in_order(questions).await;
-    answers
-        .into_iter()
-        .try_for_each(|answer| answer.map(|_| ()))
-}
-
-/// All answers to questions that are asked in this order, none waiting for another's answer.
+/// All answers to questions that are asked in this order, none waiting for another's answer. (`join_all` promises no
+/// order.)
 async fn in_order<F: Future + Unpin>(mut questions: Vec<F>) -> Vec<F::Output> {
     let mut answers: Vec<Option<F::Output>> = questions.iter().map(|_| None).collect();
     poll_fn(|context| {
@@ -318,24 +306,6 @@ impl Transaction<'_> {
     pub(super) fn commit(mut self) -> Result<(), Error> {
         self.is_open = false;
         self.client.batch_execute("COMMIT")
-    }
-
-    /// Executes all of them and commits, in one round trip. Where one fails, COMMIT means ROLLBACK.
-    ///
-    /// # Errors
-    ///
-    /// The first one's that failed.
-    pub(super) fn execute_all_and_commit<V: ToSql + Sync>(
-        mut self,
-        all: &[(Statement, Vec<V>)],
-    ) -> Result<(), Error> {
-        self.is_open = false;
-        let session = self.client.session();
-        self.client.wait(async {
-            let (executed, committed) =
-                join(executed(session, all), session.batch_execute("COMMIT")).await;
-            executed.and(committed)
-        })
     }
 
     pub(super) fn rollback(mut self) -> Result<(), Error> {

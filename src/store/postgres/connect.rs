@@ -29,6 +29,15 @@ const SESSION: &str = "SET statement_timeout = '60s';
 /// server's default, takes a third of its time for an alert. Every server that can write it can read it.
 const FAST_COMPRESSION: &str = "SET default_toast_compression = 'lz4'";
 
+/// "15.18 (Debian 15.18-0+deb12u1)" -> 15.
+fn major(version: &str) -> Option<u32> {
+    version
+        .split(|char: char| !char.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
 /// Makes connections to one server.
 pub(super) struct Connector {
     config: Config,
@@ -88,12 +97,16 @@ impl Connector {
         &self,
     ) -> Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error> {
         let (session, connection) = self.config.connect(NoTls).await?;
+        let version = connection.parameter("server_version");
+        let knows_lz4 = version.and_then(major).is_some_and(|major| major >= 14);
         let carrier = tokio::spawn(async move {
             let _ = connection.await; // Whoever waits for an answer hears of its end.
         });
         session.batch_execute(SESSION).await?;
-        // An error: the server is older, or was built without it.
-        let _ = session.batch_execute(FAST_COMPRESSION).await;
+        if knows_lz4 {
+            // An error: the server was built without it.
+            let _ = session.batch_execute(FAST_COMPRESSION).await;
+        }
         Ok((session, carrier))
     }
 }

@@ -109,7 +109,7 @@ fn move_last_cid(transaction: &Transaction<'_>, sid: i64) -> Result<(), Error> {
     let used: Vec<String> = Table::with_cid()
         .map(|table| {
             format!(
-                "(SELECT cid FROM {} WHERE sid = $1::int8 ORDER BY cid DESC LIMIT 1)",
+                "(SELECT cid FROM {} WHERE sid = $1::int8 AND cid IS NOT NULL ORDER BY cid DESC LIMIT 1)",
                 table.name()
             )
         })

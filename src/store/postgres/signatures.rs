@@ -19,6 +19,9 @@ pub(super) const FIND_SIGNATURE: &str = "SELECT sig_id::int8 FROM signature
            OR sig_class_id IN (SELECT sig_class_id FROM sig_class WHERE sig_class_name = $6::text))
     ORDER BY sig_id LIMIT 1";
 
+pub(super) const COUNT_SIGNATURES: &str =
+    "SELECT count(DISTINCT sig_id) FROM signature WHERE sig_id = ANY($1::int8[])";
+
 const MAKE_SIGNATURE: &str = "INSERT INTO signature
     (sig_name, sig_sid, sig_gid, sig_rev, sig_priority, sig_class_id)
     VALUES ($1::text, $2::int8, $3::int8, $4::int8, $5::int8, $6::int8) RETURNING sig_id::int8";

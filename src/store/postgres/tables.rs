@@ -8,10 +8,11 @@ use super::Failure;
 use super::binary::{self, Field};
 use super::catalogue::{Catalogue, Kind, Unfit};
 use super::client::{CopyIn, Transaction};
+use crate::wire::Item;
 use ::postgres::Statement;
 
-/// Batches of so many items at most are INSERTed: a COPY of a row takes two round trips and the server some 100 us,
-/// INSERTs into all tables take one.
+/// Batches of so many items at most are INSERTed: COPY takes two round trips for each table, INSERTs into all of them
+/// take one together. Each more row is dearer that way.
 const INSERTED_ITEMS_MAX: usize = 8;
 /// What is sent at once: the server has something to do while the next rows are made.
 const PART_BYTES: usize = 64 << 10;
@@ -54,29 +55,14 @@ impl Tables {
         transaction: &Transaction<'_>,
         rows: &Rows<'_>,
     ) -> Result<(), Failure> {
-        if are_few(rows) {
-            let inserts = self.inserts(transaction, rows)?;
-            return Ok(transaction.execute_all(&inserts)?);
+        if are_few(rows.batch.items) {
+            return self.insert(transaction, rows);
         }
         let mut ways = self.tables.iter_mut();
         ways.try_for_each(|way| way.copy(transaction, rows))
     }
 
-    /// Writes the rows of a batch that are few, and commits, all in one round trip.
-    pub(super) fn insert_and_commit(
-        &mut self,
-        transaction: Transaction<'_>,
-        rows: &Rows<'_>,
-    ) -> Result<(), Failure> {
-        let inserts = self.inserts(&transaction, rows)?;
-        Ok(transaction.execute_all_and_commit(&inserts)?)
-    }
-
-    fn inserts(
-        &mut self,
-        transaction: &Transaction<'_>,
-        rows: &Rows<'_>,
-    ) -> Result<Vec<(Statement, Vec<Field>)>, Failure> {
+    fn insert(&mut self, transaction: &Transaction<'_>, rows: &Rows<'_>) -> Result<(), Failure> {
         let mut inserts = Vec::new();
         for way in &mut self.tables {
             rows.each(way.table, |row| {
@@ -84,13 +70,17 @@ impl Tables {
                 Ok::<_, Failure>(())
             })?;
         }
-        Ok(inserts)
+        Ok(transaction.execute_all(&inserts)?)
     }
 }
 
-/// Whether the rows of this batch are INSERTed.
-pub(super) fn are_few(rows: &Rows<'_>) -> bool {
-    rows.batch.items.len() <= INSERTED_ITEMS_MAX
+/// Whether the rows of these items are INSERTed, which takes all of them into memory.
+fn are_few(items: &[Item<'_>]) -> bool {
+    let bytes = |item: &Item<'_>| match item {
+        Item::Alert(alert) => alert.record.len() + alert.payload().map_or(0, <[u8]>::len),
+        Item::Loss(_) | Item::Gap(_) => 0,
+    };
+    items.len() <= INSERTED_ITEMS_MAX && items.iter().map(bytes).sum::<usize>() <= PART_BYTES
 }
 
 impl Way {
