@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Alerts in a transaction.
 pub(crate) const BATCH: usize = 1_000;
 
+/// How servsock has long payloads compressed.
+pub(crate) const LZ4: &str = "SET default_toast_compression = 'lz4'";
+
 /// Where an alert has its rows; `flop_ip6hdr` is for IPv6 what `iphdr` cannot be.
 pub(crate) const CLASSIC: &[&str] = &[
     "event",
@@ -66,22 +69,20 @@ impl Rows {
         })
     }
 
-    /// The same alerts for so many clients at once, for each the same number of them: a first batch of `first`, then
-    /// batches of 1,000.
+    /// The same alerts for so many clients at once, for each the same number of them.
     pub(crate) fn read_for(
         clients: usize,
         database: &Database<'_>,
         alerts: usize,
-        first: usize,
     ) -> Result<Vec<Rows>> {
         let mut reader = database.client()?;
         let each = alerts / clients;
         let mut of_client = |from: usize| {
             let to = from + each;
-            let rest = (from + first..to).step_by(BATCH);
-            let ranges = std::iter::once((from, from + first))
-                .chain(rest.map(|at| (at, (at + BATCH).min(to))));
-            let batches = ranges.map(|(from, to)| read_batch(&mut reader, CLASSIC, from, to));
+            let batch = BATCH.min(each / 2);
+            let batches = (from..to)
+                .step_by(batch)
+                .map(|at| read_batch(&mut reader, CLASSIC, at, (at + batch).min(to)));
             Ok(Rows {
                 tables: CLASSIC,
                 batches: batches.collect::<Result<_>>()?,
@@ -95,7 +96,13 @@ impl Rows {
 
     /// COPYs all of them; returns alerts per second.
     pub(crate) fn copy_to(&self, database: &Database<'_>) -> Result<f64> {
+        self.copy_with("", database)
+    }
+
+    /// The same in a session with these settings.
+    pub(crate) fn copy_with(&self, settings: &str, database: &Database<'_>) -> Result<f64> {
         let mut copier = Copier::new(self, database)?;
+        copier.client.batch_execute(settings)?;
         let start = Instant::now();
         for batch in &self.batches {
             copier.copy(batch)?;
@@ -103,6 +110,7 @@ impl Rows {
         Ok(self.alerts as f64 / start.elapsed().as_secs_f64())
     }
 
+    /// The number of its batches.
     pub(crate) fn batches(&self) -> usize {
         self.batches.len()
     }

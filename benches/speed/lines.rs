@@ -45,7 +45,8 @@ impl<'a> Bench<'a> {
     ) -> Result<Rows> {
         if self.usual.get().is_none() {
             let database = self.server.stock()?;
-            full_sensors::store(&database, Mix::Usual, 1, self.plan.to_postgres)?;
+            let count = self.plan.to_postgres.max(2 * self.plan.of_sensors);
+            full_sensors::store(&database, Mix::Usual, 1, count)?;
             let _ = self.usual.set(database);
         }
         let database = self.usual.get().ok_or("it was just made")?;

@@ -213,7 +213,11 @@ pub(crate) fn markdown(lines: &[Line]) -> String {
 /// Three digits that count; thousands with commas.
 fn rounded(value: f64) -> String {
     if value.abs() < 100.0 {
-        let digits = if value.abs() < 10.0 { 2 } else { 1 };
+        let digits = match value.abs() {
+            small if small < 1.0 => 3,
+            small if small < 10.0 => 2,
+            _ => 1,
+        };
         let text = format!("{value:.digits$}");
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }

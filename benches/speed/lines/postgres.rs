@@ -9,7 +9,8 @@ use crate::paired::Pairs;
 use crate::table::{Line, Target};
 
 const COPY_1000: &str = "COPY-1000: a plain COPY of the same alerts' rows, made beforehand, into the classic tables with \
-                         their indexes, 1,000 alerts a transaction, one connection";
+                         their indexes, 1,000 alerts a transaction, one connection, the server's own compression (pglz; \
+                         servsock's session asks for lz4)";
 
 pub(super) fn lines(bench: &Bench<'_>) -> Result<Vec<Line>> {
     let (plan, server) = (bench.plan, bench.server);
@@ -94,7 +95,21 @@ pub(super) fn limits(bench: &Bench<'_>) -> Result<Vec<Line>> {
         Ok(Line::paired(what, ALERTS_S, pairs)
             .against("COPY-1000; no program of ours is in this line"))
     };
-    variants.into_iter().map(line).collect()
+    let mut lines: Vec<Line> = variants.into_iter().map(line).collect::<Result<_>>()?;
+    let with_lz4 = Pairs::measure(
+        plan.pairs,
+        || classic.copy_with(copy_1000::LZ4, &server.stock()?),
+        || classic.copy_to(&server.stock()?),
+    )?;
+    lines.push(
+        Line::paired(
+            "COPY-1000 with lz4, as servsock asks for it",
+            ALERTS_S,
+            with_lz4,
+        )
+        .against("COPY-1000; no program of ours is in this line"),
+    );
+    Ok(lines)
 }
 
 /// The rows of another mix, as servsock stores them.
