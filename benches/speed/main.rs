@@ -48,7 +48,7 @@ speed: `make bench` and `make bench-quick` run this; or
 
     cargo bench --features null-store --bench speed -- full|quick [--json FILE] [WORD ...]
 
-With words only the groups of lines are measured whose names contain one of them. For a look with a profiler at programs
+With words only the groups of lines are measured whose names contain one of them, and JSON is written to FILE only. For a look with a profiler at programs
 started by hand, `send SOCKET COUNT` sends alerts of the usual mix as Snort does, `send-eve` as Suricata. The groups:";
 
 fn main() -> ExitCode {
@@ -83,7 +83,10 @@ fn main() -> ExitCode {
 }
 
 fn send(socket: &str, mix: load::Mix, count: &str) -> Result<bool> {
-    let sent = sender::send(Path::new(socket), mix, 0, count.parse()?)?;
+    let number = count
+        .parse()
+        .map_err(|_| format!("\"{count}\" is no number of alerts"))?;
+    let sent = sender::send(Path::new(socket), mix, 0, number)?;
     println!("{count} in {:.3} s", sent.took.as_secs_f64());
     Ok(true)
 }
@@ -91,9 +94,20 @@ fn send(socket: &str, mix: load::Mix, count: &str) -> Result<bool> {
 /// Measures, prints and writes the table. `false`: there are lines that could not be measured.
 fn run(plan: &Plan, words: &[&str]) -> Result<bool> {
     let (json, words) = match words {
-        ["--json", file, rest @ ..] => (*file, rest),
-        rest => (JSON, rest),
+        ["--json", file, rest @ ..] => (Some(*file), rest),
+        // A part does not take the place of the whole table.
+        [] => (Some(JSON), words),
+        _ => (None, words),
     };
+    for word in words {
+        if !lines::ALL.iter().any(|(name, _)| name.contains(word)) {
+            let names = lines::ALL.map(|(name, _)| name).join(", ");
+            return Err(format!(
+                "no group of lines has \"{word}\" in its name; there are: {names}"
+            )
+            .into());
+        }
+    }
     let server = server::Server::start()?;
     let mut machine = machine::Machine::look(plan.name, server.version()?)?;
     let bench = lines::Bench::new(plan, &server);
@@ -108,9 +122,11 @@ fn run(plan: &Plan, words: &[&str]) -> Result<bool> {
         lines: &lines,
         failed: &failed,
     };
-    fs::write(json, serde_json::to_vec_pretty(&report)?)
-        .map_err(|error| format!("cannot write the table to {json}: {error}"))?;
-    println!("as JSON: {json}");
+    if let Some(json) = json {
+        fs::write(json, serde_json::to_vec_pretty(&report)?)
+            .map_err(|error| format!("cannot write the table to {json}: {error}"))?;
+        println!("as JSON: {json}");
+    }
     Ok(failed.is_empty())
 }
 
@@ -125,11 +141,12 @@ fn measure(bench: &lines::Bench<'_>, plan: &Plan, words: &[&str]) -> (Vec<Line>,
             continue;
         }
         let start = Instant::now();
+        eprint!("{name}: ");
         match group(bench) {
             Ok(measured) => lines.extend(measured),
             Err(error) => failed.push(format!("{name}: {}", with_causes(&*error))),
         }
-        eprintln!("{name}: {:.0} s", start.elapsed().as_secs_f64());
+        eprintln!("{:.0} s", start.elapsed().as_secs_f64());
     }
     (lines, failed)
 }

@@ -137,12 +137,15 @@ impl Line {
 
     fn cells(&self) -> [String; 7] {
         let value = |values: &[f64]| median(values).map_or(String::new(), rounded);
-        let ratio = self.ratio.map_or(String::new(), |ratio| {
-            format!(
-                "{:.2} ({:.2} - {:.2})",
-                ratio.median, ratio.least, ratio.most
-            )
-        });
+        let ratio = self
+            .ratio
+            .map_or(String::new(), |ratio| match self.pairs.ours.len() {
+                1 => format!("{:.2}", ratio.median),
+                _ => format!(
+                    "{:.2} ({:.2} - {:.2})",
+                    ratio.median, ratio.least, ratio.most
+                ),
+            });
         let (target, reached) = match self.target.zip(self.judged()) {
             Some((target, judged)) => (
                 format!("{}, {}", rounded(target.floor), rounded(target.goal)),
