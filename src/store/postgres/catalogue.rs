@@ -36,6 +36,7 @@ pub(super) struct Catalogue<'s> {
     settings: &'s Settings,
     columns: HashMap<(String, String), Column>,
     ascii_only: bool,
+    has_rules: bool,
 }
 
 struct Column {
@@ -116,15 +117,25 @@ impl<'s> Catalogue<'s> {
             ((row.get(0), row.get(1)), Column { type_name, chars })
         });
         let columns = columns.collect();
-        let encoding: String = client
-            .query_one("SELECT current_setting('server_encoding')", &[])?
-            .get(0);
+        let row = client.query_one(
+            "SELECT current_setting('server_encoding'),
+                EXISTS (SELECT FROM unnest($1::text[]) AS wanted
+                        JOIN pg_class ON oid = to_regclass(wanted) WHERE relhasrules)",
+            &[&names],
+        )?;
+        let encoding: String = row.get(0);
         let ascii_only = !matches!(encoding.as_str(), "UTF8" | "SQL_ASCII");
         Ok(Catalogue {
             settings,
             columns,
             ascii_only,
+            has_rules: row.get(1),
         })
+    }
+
+    /// Whether a table has a rule, which INSERT obeys and COPY does not.
+    pub(super) fn has_rules(&self) -> bool {
+        self.has_rules
     }
 
     fn column(&self, table: &str, column: &str) -> Option<&Column> {

@@ -174,16 +174,20 @@ impl Client {
         &self,
         all: &[(Statement, Vec<V>)],
     ) -> Result<(), Error> {
-        self.ask(async |session| {
-            let mut questions = Vec::with_capacity(all.len());
-            for (statement, values) in all {
-                questions.push(Box::pin(session.execute_raw(statement, values)));
-            }
-            let answers = in_order(questions).await;
-            answers
-                .into_iter()
-                .try_for_each(|answer| answer.map(|_| ()))
-        })
+        let session = self.session();
+        let mut questions = Vec::with_capacity(all.len());
+        for (statement, values) in all {
+            questions.push(Box::pin(session.execute_raw(statement, values)));
+        }
+        let answers = self.runtime.block_on(async { asked(&mut questions).await });
+        // Each answer has its deadline, as that of a COPY has: a trigger may take a second for a row.
+        for (question, answer) in questions.into_iter().zip(answers) {
+            match answer {
+                Some(answer) => answer.map_err(Error::Told)?,
+                None => self.wait(question)?,
+            };
+        }
+        Ok(())
     }
 
     /// COPY ... FROM STDIN.
@@ -248,28 +252,17 @@ impl Drop for Client {
     }
 }
 
-/// All answers to questions that are asked in this order, none waiting for another's answer. (`join_all` promises no
-/// order.)
-async fn in_order<F: Future + Unpin>(mut questions: Vec<F>) -> Vec<F::Output> {
-    let mut answers: Vec<Option<F::Output>> = questions.iter().map(|_| None).collect();
+/// Asks these questions in this order, none waiting for another's answer; returns what is answered already.
+async fn asked<F: Future + Unpin>(questions: &mut [F]) -> Vec<Option<F::Output>> {
     poll_fn(|context| {
-        let mut is_done = true;
         // A question is asked when it is polled first.
-        for (question, answer) in questions.iter_mut().zip(&mut answers) {
-            if answer.is_none() {
-                match Pin::new(question).poll(context) {
-                    Poll::Ready(told) => *answer = Some(told),
-                    Poll::Pending => is_done = false,
-                }
-            }
-        }
-        match is_done {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        let ask = |question: &mut F| match Pin::new(question).poll(context) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        };
+        Poll::Ready(questions.iter_mut().map(ask).collect())
     })
-    .await;
-    answers.into_iter().flatten().collect()
+    .await
 }
 
 /// A COPY that takes bytes. Dropped before its end, it is an error for the server.

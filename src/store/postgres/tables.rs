@@ -21,6 +21,8 @@ const PART_BYTES: usize = 64 << 10;
 pub(super) struct Tables {
     /// By `Table as usize`.
     tables: Vec<Way>,
+    /// A lone alert must not become other rows than a flood.
+    only_copies: bool,
 }
 
 /// How rows get into a table.
@@ -46,6 +48,7 @@ impl Tables {
         };
         Ok(Tables {
             tables: Table::ALL.into_iter().map(way).collect::<Result<_, _>>()?,
+            only_copies: catalogue.has_rules(),
         })
     }
 
@@ -55,7 +58,7 @@ impl Tables {
         transaction: &Transaction<'_>,
         rows: &Rows<'_>,
     ) -> Result<(), Failure> {
-        if are_few(rows.batch.items) {
+        if !self.only_copies && are_few(rows.batch.items) {
             return self.insert(transaction, rows);
         }
         let mut ways = self.tables.iter_mut();

@@ -88,6 +88,27 @@ fn stored(
     rows::Table::ALL.into_iter().flat_map(rows_of).collect()
 }
 
+#[test]
+fn a_rule_of_the_database_makes_no_difference_between_one_alert_and_many() {
+    let site = Site::postgres();
+    site.store().check().unwrap();
+    site.execute("CREATE RULE nothing AS ON INSERT TO data DO INSTEAD NOTHING");
+    let payload = [0x37; 40];
+    let items: Vec<Item<'_>> = (0..100)
+        .map(|_| {
+            Item::Alert(Alert {
+                payload: Payload::Own(&payload),
+                ..alert()
+            })
+        })
+        .collect();
+    let settings = Settings::default();
+    let flood = stored(&site, &settings, "flood", &items, &[100]);
+    let alone = stored(&site, &settings, "alone", &items, &[1]);
+    assert_eq!(alone, flood);
+    assert_eq!(site.row("SELECT count(*) FROM data"), "200");
+}
+
 fn a_flood_that_is_refused_in_the_middle_of_its_rows_leaves_nothing_and_the_next_is_stored(
     site: &Site,
 ) {
